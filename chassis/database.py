@@ -1,0 +1,120 @@
+"""PostgreSQL: the engine, and the unit of work every door runs its operation in.
+
+An operation receives the transaction and never commits. It may run more than once: a deadlock, a serialization
+failure or a lost connection makes the whole operation start again. Every write runs under an idempotency key or an
+inbox claim, so a repetition after a commit whose answer was lost finds its own effect and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import psycopg
+import sqlalchemy.exc
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from chassis.errors import Fault
+from chassis.logs import log
+
+T = TypeVar("T")
+
+POOL_SIZE = 10  # per process; deploy/k8s adds them up against max_connections
+POOL_TIMEOUT_S = 1.5
+ATTEMPTS_MAX = 5
+_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT = "40001", "40P01", "55P03"
+_STATEMENT_TIMEOUT, _READ_ONLY = "57014", "25006"
+
+
+def create_engine(url: str, pool_size: int = POOL_SIZE) -> AsyncEngine:
+    """An engine on `postgresql://...`, every wait bounded: pool, connect, lock, statement, idle transaction."""
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_S,
+        pool_recycle=900,
+        connect_args={
+            "connect_timeout": 2,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+            "options": "-c lock_timeout=1s -c statement_timeout=5s -c idle_in_transaction_session_timeout=10s",
+        },
+    )
+
+
+class Database:
+    """A service's own database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> AsyncEngine:
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction (READ COMMITTED), once. Prefer `run`, which repeats what may be repeated."""
+        async with self._engine.begin() as tx:
+            yield tx
+
+    async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Runs the operation in a transaction and commits it; repeats it where the database asks for that.
+
+        Raises Fault `unavailable` when the database is away or too busy to answer in time.
+        """
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                async with self._engine.begin() as tx:
+                    return await operation(tx)
+            except sqlalchemy.exc.TimeoutError as error:
+                raise _unavailable("pool exhausted") from error
+            except sqlalchemy.exc.DBAPIError as error:
+                if attempt == ATTEMPTS_MAX or not _may_repeat(error, attempt):
+                    raise _as_fault(error) from error
+                log.info("transaction.repeated", attempt=attempt, cause=type(error.orig).__name__)
+                await asyncio.sleep(random.uniform(0.2, 1) * 0.01 * 2**attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def is_up(self) -> bool:
+        """True when a transaction can begin now: what readiness asks."""
+        try:
+            async with asyncio.timeout(2), self._engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+        except (sqlalchemy.exc.SQLAlchemyError, TimeoutError, OSError):
+            return False
+        return True
+
+
+def _sqlstate(error: sqlalchemy.exc.DBAPIError) -> str | None:
+    return error.orig.sqlstate if isinstance(error.orig, psycopg.Error) else None
+
+
+def _is_disconnect(error: sqlalchemy.exc.DBAPIError) -> bool:
+    return error.connection_invalidated or (isinstance(error.orig, psycopg.OperationalError) and not _sqlstate(error))
+
+
+def _may_repeat(error: sqlalchemy.exc.DBAPIError, attempt: int) -> bool:
+    # A lost connection usually means the whole pool is stale: one fresh attempt tells whether the server is back.
+    return _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK) or (_is_disconnect(error) and attempt == 1)
+
+
+def _as_fault(error: sqlalchemy.exc.DBAPIError) -> Exception:
+    state = _sqlstate(error) or ""
+    # 53: too many connections, disk full; 57P: the server starts or stops.
+    is_trouble = _is_disconnect(error) or state[:2] == "53" or state[:3] == "57P"
+    if is_trouble or state in (_LOCK_TIMEOUT, _STATEMENT_TIMEOUT, _SERIALIZATION_FAILURE, _DEADLOCK, _READ_ONLY):
+        return _unavailable(state or "connection lost")
+    return error
+
+
+def _unavailable(cause: str) -> Fault:
+    log.warning("database.unavailable", cause=cause)
+    return Fault("unavailable", "The database is away or busy. Try again.", retry_after_s=1)

@@ -1,0 +1,164 @@
+"""NATS JetStream: the connection, the streams and durable consumers, and their one idempotent declaration.
+
+Streams and consumers are declared by `skutrail migrate`; a service only binds to what is declared. JetStream is
+transport: whatever it loses is in an outbox.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from chassis.logs import log
+
+CONNECT_RETRY_S = 0.5
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """A stream, every limit explicit. `discard new`: a full stream refuses, and the outbox waits; nothing is lost."""
+
+    name: str
+    subjects: tuple[str, ...]
+    bytes_max: int = 512 * 1024 * 1024
+    age_max: timedelta = timedelta(days=7)
+    message_bytes_max: int = 1024 * 1024
+    duplicate_window: timedelta = timedelta(minutes=2)
+    replicas: int = 1
+
+    def config(self) -> StreamConfig:
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_bytes=self.bytes_max,
+            max_age=self.age_max.total_seconds(),
+            max_msg_size=self.message_bytes_max,
+            duplicate_window=self.duplicate_window.total_seconds(),
+            num_replicas=self.replicas,
+        )
+
+
+@dataclass(frozen=True)
+class ConsumerSpec:
+    """A durable pull consumer. Redelivery has no bound here: what cannot be handled is parked, never dropped."""
+
+    stream: str
+    name: str
+    subjects: tuple[str, ...]
+    ack_wait: timedelta = timedelta(seconds=30)
+    in_flight_max: int = 64
+
+    def config(self) -> ConsumerConfig:
+        return ConsumerConfig(
+            durable_name=self.name,
+            filter_subjects=list(self.subjects),
+            deliver_policy=DeliverPolicy.ALL,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self.ack_wait.total_seconds(),
+            max_ack_pending=self.in_flight_max,
+            max_deliver=-1,
+        )
+
+
+async def declare(nats_url: str, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec]) -> None:
+    """Creates what is missing and updates what differs. Safe to run at any time, by several at once."""
+    client = await nats.connect(nats_url, connect_timeout=2, max_reconnect_attempts=2)
+    try:
+        js = client.jetstream()
+        for stream in streams:
+            await _declare_stream(js, stream.config())
+        for consumer in consumers:
+            await js.add_consumer(consumer.stream, consumer.config())  # creates or updates a durable
+    finally:
+        await client.close()
+
+
+async def _declare_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.update_stream(config)
+    except nats.js.errors.NotFoundError:
+        await js.add_stream(config)
+    log.info("stream.declared", stream=config.name)
+
+
+class Nats:
+    """A connection that is made in the background, re-made for ever, and waited for by those who need it."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._client: Client | None = None
+        self._connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._connecting = asyncio.create_task(self._connect())
+
+    def is_up(self) -> bool:
+        return self._client is not None and self._client.is_connected
+
+    async def jetstream(self) -> JetStreamContext:
+        """Waits for the first connection; after that a broken one is mended underneath."""
+        await self._connected.wait()
+        assert self._client is not None
+        return self._client.jetstream(timeout=2)
+
+    async def close(self) -> None:
+        self._connecting.cancel()
+        if self._client is None:
+            return
+        try:
+            async with asyncio.timeout(5):
+                await self._client.drain()
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("nats.not_drained", cause=type(error).__name__)
+            await self._client.close()
+
+    async def _connect(self) -> None:
+        while self._client is None:
+            try:
+                self._client = await nats.connect(self._url, **self._options())
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                log.warning("nats.away", cause=type(error).__name__)
+                await asyncio.sleep(CONNECT_RETRY_S)
+        self._connected.set()
+
+    def _options(self) -> dict[str, Any]:
+        # The library's defaults give up after two minutes and notice a half-open peer after six.
+        return {
+            "name": self._name,
+            "connect_timeout": 2,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.3,
+            "ping_interval": 5,
+            "max_outstanding_pings": 2,
+            "error_cb": _log_error,
+            "closed_cb": self._on_closed,
+            "allow_reconnect": True,
+        }
+
+    async def _on_closed(self) -> None:
+        self.closed.set()
+
+
+async def _log_error(error: Exception) -> None:
+    log.warning("nats.error", cause=type(error).__name__, detail=str(error)[:200])

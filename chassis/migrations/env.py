@@ -1,0 +1,7 @@
+"""Alembic's environment, one for all databases: chassis/migrate.py hands over the connection."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"], transaction_per_migration=False)
+with context.begin_transaction():
+    context.run_migrations()
