@@ -1,0 +1,48 @@
+"""The Idempotency-Key header and the fingerprint of a request (docs/decisions/0004).
+
+The services keep the keys; here a key is only read or made, and a request is given the fingerprint that tells
+"the same request" from "another one".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from uuid import uuid4
+
+from chassis.errors import Fault
+
+KEY_LENGTH_MAX = 255
+_VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+def read_key(sent: Sequence[str]) -> str:
+    """The key of a request, from every Idempotency-Key header it carries; a new one where it carries none.
+
+    `abc` and `"abc"` (a Structured Fields string, RFC 9651) are one key. Raises Fault `idempotency_key_invalid`.
+    """
+    if not sent:
+        return str(uuid4())
+    if len(sent) > 1:
+        raise Fault("idempotency_key_invalid", "The header was sent more than once.")
+    key = _unquoted(sent[0])
+    if not (_VISIBLE_ASCII.fullmatch(key) and len(key) <= KEY_LENGTH_MAX):
+        raise Fault("idempotency_key_invalid", f"A key is 1 to {KEY_LENGTH_MAX} visible ASCII characters.")
+    return key
+
+
+def _unquoted(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    if len(value) < 2 or not value.endswith('"'):
+        raise Fault("idempotency_key_invalid", "A quoted key ends with a quote.")
+    return _ESCAPE.sub(r"\1", value[1:-1])
+
+
+def fingerprint(*, route: str, path: str, query: str, body: bytes) -> bytes:
+    """SHA-256 of what makes two requests the same; `body` is canonical, `query` is still encoded."""
+    place = json.dumps([route, path, sorted(query.split("&"))]).encode()
+    return hashlib.sha256(place + b"\n" + body).digest()

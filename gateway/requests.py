@@ -1,0 +1,177 @@
+"""What callers may send: one model per body and per query, and the rules of their fields.
+
+Shapes and field rules only. What a request means, and whether stock or state allow it, is decided by the services.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from gateway.countries import COUNTRIES
+from gateway.validation import Strict
+
+QTY_MAX = 1_000_000_000
+LINE_ITEMS_MAX = 100
+URL_LENGTH_MAX = 2048
+
+EVENT_TYPES = (
+    "inventory.updated",
+    "inventory.shortfall",
+    "shipment.created",
+    "shipment.allocated",
+    "shipment.backordered",
+    "shipment.label_ready",
+    "shipment.shipped",
+    "shipment.delivered",
+    "shipment.canceled",
+    "shipment.failed",
+    "order.updated",
+    "webhook.ping",
+)
+EVENT_PATTERNS = frozenset({*EVENT_TYPES, "shipment.*", "*"})
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise PydanticCustomError("bad_characters", "Must be printable characters, without white space at either end.")
+    return text
+
+
+def _writable(text: str) -> str:
+    """An address: printable, or a space or joiner of any script, and not blank."""
+    if not text.strip() or not (text.isprintable() or all(map(_is_writable, text))):
+        raise PydanticCustomError("bad_characters", "Must be printable characters, and not blank.")
+    return text
+
+
+def _is_writable(character: str) -> bool:
+    return character.isprintable() or character in "\u200c\u200d" or unicodedata.category(character) == "Zs"
+
+
+def _printable_ascii(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise PydanticCustomError("bad_characters", "Must be printable ASCII.")
+    return text
+
+
+def _order_id(text: str) -> str:
+    if not all(character.isascii() and (character.isalnum() or character in "_.:-") for character in text):
+        raise PydanticCustomError("bad_characters", "Must be of A-Z, a-z, 0-9 and _ . : -")
+    return text
+
+
+def _country(code: str) -> str:
+    if code not in COUNTRIES:
+        raise PydanticCustomError("bad_country", "Must be a country code of ISO 3166-1 alpha-2, such as US.")
+    return code
+
+
+def _webhook_url(url: str) -> str:
+    if not _is_webhook_url(url):
+        raise PydanticCustomError("bad_url", "Must be an http or https URL with a host, without user or fragment.")
+    return url
+
+
+def _is_webhook_url(url: str) -> bool:
+    if not (url.isascii() and url.isprintable()) or any(character in ' "<>\\^`{|}' for character in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that cannot be read
+        return False
+    return parts.scheme in ("http", "https") and has_place and "@" not in parts.netloc and "#" not in url
+
+
+def _event_pattern(name: str) -> str:
+    if name not in EVENT_PATTERNS:
+        raise PydanticCustomError("unknown_value", "Must be an event type, shipment.* or *.")
+    return name
+
+
+Code = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+Reference = Annotated[str, Field(max_length=128), AfterValidator(_printable)]
+OrderId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_order_id)]
+AddressLine = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_writable)]
+Postal = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_writable)]
+Country = Annotated[str, AfterValidator(_country)]
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH_MAX), AfterValidator(_webhook_url)]
+EventPattern = Annotated[str, AfterValidator(_event_pattern)]
+Secret = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable_ascii)]
+Description = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+
+
+class Movement(Strict):
+    """POST /v1/inventory/ledger."""
+
+    sku: Code
+    warehouse: Code
+    # Declared before qty, whose sign it rules.
+    reason: Literal["receipt", "pick", "adjustment", "transfer"]
+    qty: Annotated[int, Field(ge=-QTY_MAX, le=QTY_MAX)]
+    reference: Reference | None = None
+
+    @field_validator("qty")
+    @classmethod
+    def _moves_something_the_right_way(cls, qty: int, known: ValidationInfo) -> int:
+        if qty == 0:
+            raise PydanticCustomError("out_of_range", "Must not be 0.")
+        if qty < 0 and known.data.get("reason") == "receipt":
+            raise PydanticCustomError("out_of_range", "Must be positive: a receipt adds stock.")
+        return qty
+
+
+class BalanceQuery(Strict):
+    """GET /v1/inventory/balance."""
+
+    sku: Code
+    warehouse: Code
+
+
+class Address(Strict):
+    name: AddressLine
+    line1: AddressLine
+    line2: AddressLine | None = None
+    city: AddressLine
+    state: AddressLine | None = None
+    postal: Postal
+    country: Country
+
+
+class LineItem(Strict):
+    sku: Code
+    qty: Annotated[int, Field(ge=1, le=QTY_MAX)]
+
+
+class Shipment(Strict):
+    """POST /v1/shipments."""
+
+    order_id: OrderId
+    ship_to: Address
+    line_items: Annotated[list[LineItem], Field(min_length=1, max_length=LINE_ITEMS_MAX)]
+    carrier_hint: Code | None = None
+
+
+class LabelQuery(Strict):
+    """GET /v1/shipments/{id}/label; `token` is that of a signed label_url."""
+
+    format: Literal["pdf"] = "pdf"
+    token: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_printable_ascii)] | None = None
+
+
+class Subscription(Strict):
+    """POST /v1/webhooks/subscribe."""
+
+    url: WebhookUrl
+    events: Annotated[list[EventPattern], Field(min_length=1, max_length=len(EVENT_PATTERNS))]
+    secret: Secret | None = None
+    description: Description | None = None
+
+
+class NoQuery(Strict):
+    """What every other route takes in its query: nothing."""
