@@ -1,0 +1,136 @@
+"""What is allowed: which events a subscription names, how a delivery ends, and when the next attempt is made. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+
+# The public catalogue of proto/skutrail/v1/events.proto. allocation.changed is between services only.
+EVENT_TYPES = (
+    "inventory.updated",
+    "inventory.shortfall",
+    "shipment.created",
+    "shipment.allocated",
+    "shipment.backordered",
+    "shipment.label_ready",
+    "shipment.shipped",
+    "shipment.delivered",
+    "shipment.canceled",
+    "shipment.failed",
+    "order.updated",
+    "webhook.ping",
+)
+
+
+def patterns_matching(event_type: str) -> tuple[str, ...]:
+    """What a subscription may say to get this event: the type itself, its family as `shipment.*`, or `*`."""
+    return event_type, f"{event_type.partition('.')[0]}.*", "*"
+
+
+# Everything a subscription may name.
+PATTERNS = frozenset(pattern for event_type in EVENT_TYPES for pattern in patterns_matching(event_type))
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Outcome(StrEnum):
+    """What one attempt meant for its delivery."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    EXHAUSTED = "exhausted"
+    GONE = "gone"
+
+
+# A delivery changes only by this table. What ended stays ended.
+TRANSITIONS: Mapping[Status, Mapping[Outcome, Status]] = {
+    Status.PENDING: {
+        Outcome.ACCEPTED: Status.DELIVERED,
+        Outcome.REFUSED: Status.PENDING,
+        Outcome.EXHAUSTED: Status.FAILED,
+        Outcome.GONE: Status.FAILED,
+    },
+    Status.DELIVERED: {},
+    Status.FAILED: {},
+}
+
+# Before attempt 1, 2, 3 ...: the schedule that Standard Webhooks recommends, 75.6 hours in all.
+DELAYS: tuple[timedelta, ...] = (
+    timedelta(0),
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+ATTEMPTS_MAX = len(DELAYS)
+JITTER_MAX = 0.2  # of the delay, only ever added: many deliveries that failed together must not return together
+RETRY_AFTER_MAX = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an attempt got: a status, or no usable answer (`error`)."""
+
+    status_code: int | None = None
+    error: str | None = None
+    retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    status: Status
+    next_attempt_at: datetime | None
+    disables_subscription: bool
+
+
+def judge(answer: Answer, *, attempts_made: int, now: datetime, jitter: float) -> Verdict:
+    """What becomes of a pending delivery after an attempt. `attempts_made` counts this one; `jitter` is in [0, 1)."""
+    outcome = _outcome_of(answer, attempts_made)
+    status = TRANSITIONS[Status.PENDING][outcome]
+    is_pending = status is Status.PENDING
+    return Verdict(
+        status,
+        now + _delay(attempts_made, jitter, answer.retry_after) if is_pending else None,
+        disables_subscription=outcome is Outcome.GONE,
+    )
+
+
+def _outcome_of(answer: Answer, attempts_made: int) -> Outcome:
+    if answer.error is None and answer.status_code is not None and 200 <= answer.status_code <= 299:
+        return Outcome.ACCEPTED
+    if answer.status_code == 410:
+        return Outcome.GONE
+    return Outcome.REFUSED if attempts_made < ATTEMPTS_MAX else Outcome.EXHAUSTED
+
+
+def _delay(attempts_made: int, jitter: float, retry_after: timedelta | None) -> timedelta:
+    """The step of the schedule with its jitter, and never less than what the receiver asked for."""
+    planned = DELAYS[attempts_made] * (1 + JITTER_MAX * jitter)
+    return max(planned, min(retry_after or timedelta(0), RETRY_AFTER_MAX))
+
+
+def parse_retry_after(value: str | None, now: datetime) -> timedelta | None:
+    """Retry-After in seconds or as an HTTP date (RFC 9110, section 10.2.3). None where it says nothing usable."""
+    if value is None:
+        return None
+    try:
+        if _SECONDS.fullmatch(value):
+            return timedelta(seconds=min(int(value), RETRY_AFTER_MAX.total_seconds()))
+        at = parsedate_to_datetime(value)
+        return max(at.replace(tzinfo=at.tzinfo or UTC) - now, timedelta(0))
+    except (ValueError, OverflowError):
+        return None
+
+
+_SECONDS = re.compile(r"[0-9]+", re.ASCII)
