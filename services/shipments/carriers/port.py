@@ -1,0 +1,95 @@
+"""What a carrier is to shipments: a purchase goes in, a label comes out, or one of three failures says what to do next.
+
+Only the contract stands here, no adapter. Why it looks like this: docs/decisions/0005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from services.shipments.domain import Address, Line
+
+
+class Carrier(Protocol):
+    """A way to buy labels. Safe to call concurrently."""
+
+    name: str
+    """Stored with the label and shown as `carrier`, e.g. "sandbox"."""
+
+    answers_within: timedelta
+    """How long a call may take. The caller gives up after it, and takes the outcome of a purchase for unknown."""
+
+    settles_after: timedelta
+    """How long a label that was bought may still be missing from find_by_reference. Zero where it is found at once."""
+
+    def choose_service(self, carrier_hint: str | None) -> str:
+        """The service to ask for, from the caller's hint. Pure: the same hint, the same service."""
+
+    async def buy(self, purchase: Purchase) -> Label:
+        """Buys one label.
+
+        Called again with the same attempt_key only after find_by_reference found nothing for longer than settles_after;
+        hand the key to the carrier as its idempotency key wherever it takes one.
+
+        Raises CarrierRefused, CarrierUnavailable or OutcomeUnknown, and nothing else for what a carrier can do to us.
+        """
+
+    async def find_by_reference(self, reference: str) -> Label | None:
+        """The label bought for this parcel, or None. Raises CarrierUnavailable when it cannot tell."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """One parcel to buy a label for."""
+
+    attempt_key: str
+    """Names this attempt and no other; stored before the carrier hears of it."""
+    reference: str
+    """The parcel's id, under which the carrier finds the label again."""
+    order_id: str
+    ship_from: str
+    """The name of the warehouse."""
+    ship_to: Address
+    service: str
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label that was bought."""
+
+    tracking_number: str
+    content: bytes
+    """One PDF page of 4 x 6 inches."""
+    carrier: str
+    service: str
+
+
+class CarrierFailure(Exception):
+    """A purchase that gave no label. `code` is ours and stable; `message` is for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class CarrierRefused(CarrierFailure):
+    """Definitive: the carrier understood and will not. The same purchase will be refused again."""
+
+
+class CarrierUnavailable(CarrierFailure):
+    """Nothing was bought: the carrier was not reached, or it answered that it cannot serve now. Try later."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("carrier_unavailable", message)
+
+
+class OutcomeUnknown(CarrierFailure):
+    """Sent, and no readable answer came: a label may exist. Find it by reference before buying again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("carrier_outcome_unknown", message)

@@ -1,0 +1,359 @@
+"""What a shipment is and how it lives. Pure: time and keys come in, new values and the events that explain them go out.
+
+A status changes only through TRANSITIONS. Labels and stock have lives of their own and are only looked at here:
+stock is inventory's (`Stock`, ordered by its version), a label is the carrier's (`Parcel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from chassis.errors import Fault, FieldFault
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    BACKORDERED = "backordered"
+    ALLOCATED = "allocated"
+    LABEL_READY = "label_ready"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    CANCELED = "canceled"
+    FAILED = "failed"
+
+
+class Fact(StrEnum):
+    """What can happen to a shipment."""
+
+    STOCK_HELD = "stock_held"
+    STOCK_WAITING = "stock_waiting"
+    LABELS_READY = "labels_ready"
+    CARRIER_FAILED = "carrier_failed"
+    CANCELED = "canceled"
+    DISPATCHED = "dispatched"
+    DELIVERED = "delivered"
+
+
+TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = {
+    Status.QUEUED: {
+        Fact.STOCK_HELD: Status.ALLOCATED,
+        Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.CANCELED: Status.CANCELED,
+    },
+    Status.BACKORDERED: {
+        Fact.STOCK_HELD: Status.ALLOCATED,
+        Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.CANCELED: Status.CANCELED,
+    },
+    Status.ALLOCATED: {
+        Fact.LABELS_READY: Status.LABEL_READY,
+        Fact.CARRIER_FAILED: Status.FAILED,
+        Fact.CANCELED: Status.CANCELED,
+        # A shortfall took the stock away; and stock held again elsewhere may be heard of before its loss is.
+        Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.STOCK_HELD: Status.ALLOCATED,
+    },
+    Status.LABEL_READY: {
+        Fact.DISPATCHED: Status.SHIPPED,
+        Fact.CANCELED: Status.CANCELED,
+        Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.STOCK_HELD: Status.ALLOCATED,
+    },
+    Status.SHIPPED: {Fact.DELIVERED: Status.DELIVERED},
+    Status.DELIVERED: {},
+    Status.CANCELED: {},
+    Status.FAILED: {},
+}
+
+# The event that tells of a status, by the status that was entered.
+EVENT_TYPES: Mapping[Status, str] = {
+    Status.QUEUED: "shipment.created",
+    **{status: f"shipment.{status}" for status in Status if status is not Status.QUEUED},
+}
+
+
+# How long a carrier in trouble is tried again before the shipment fails.
+PURCHASE_PATIENCE = timedelta(minutes=15)
+
+
+class LabelStatus(StrEnum):
+    NONE = "none"
+    PURCHASING = "purchasing"
+    READY = "ready"
+    UNKNOWN = "unknown"
+
+
+class StockStatus(StrEnum):
+    """The life of an allocation, as inventory tells it."""
+
+    WAITING = "waiting"
+    HELD = "held"
+    RELEASED = "released"
+    CONSUMED = "consumed"
+
+
+@dataclass(frozen=True)
+class Address:
+    name: str
+    line1: str
+    line2: str | None
+    city: str
+    state: str | None
+    postal: str
+    country: str
+    """ISO 3166-1 alpha-2."""
+
+
+@dataclass(frozen=True)
+class Line:
+    sku: str
+    qty: int
+    """Units, 1 or more."""
+
+
+@dataclass(frozen=True)
+class HeldLine:
+    sku: str
+    warehouse: str
+    qty: int
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What inventory holds for a shipment, since which change of it."""
+
+    status: StockStatus
+    version: int
+    held: Sequence[HeldLine]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A purchase under way. Its key is stored before the carrier hears of it."""
+
+    key: str
+    began_at: datetime
+    """When it was first tried: patience is counted from here."""
+    tried_at: datetime
+    """When it was last tried."""
+    leased_until: datetime
+    """Until then whoever took it is at it, and nobody else."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """The box that leaves one warehouse. At most one label is ever bought for it."""
+
+    warehouse: str
+    reference: str
+    """Its id: the shipment's and a number that stays."""
+    label_status: LabelStatus = LabelStatus.NONE
+    tracking_number: str | None = None
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Shipment:
+    tenant_id: str
+    id: str
+    order_id: str
+    status: Status
+    ship_to: Address
+    line_items: Sequence[Line]
+    carrier_hint: str | None
+    created_at: datetime
+    updated_at: datetime
+    carrier: str | None = None
+    service: str | None = None
+    allocations: Sequence[HeldLine] = ()
+    opened_parcels: Sequence[Parcel] = ()
+    """Every parcel there ever was, in the order of their numbers: a label that was bought is never forgotten."""
+    error: Failure | None = None
+    version: int = 1
+    """Rises by one with every change."""
+    allocation_version: int = 0
+    """The newest change of its stock that it has heard of."""
+
+    @property
+    def parcels(self) -> Sequence[Parcel]:
+        """The parcels that stock is held for, in the order of the allocation."""
+        by_warehouse = {parcel.warehouse: parcel for parcel in self.opened_parcels}
+        return [by_warehouse[warehouse] for warehouse in _warehouses(self.allocations)]
+
+    def parcel(self, warehouse: str) -> Parcel:
+        return next(parcel for parcel in self.opened_parcels if parcel.warehouse == warehouse)
+
+
+@dataclass(frozen=True)
+class ShipmentEvent:
+    """Something to announce, with the shipment as it then is."""
+
+    type: str
+    shipment: Shipment
+
+
+Decision = tuple[Shipment, Sequence[ShipmentEvent]]
+
+
+@dataclass(frozen=True)
+class ShipmentRequest:
+    """What a caller asks for."""
+
+    tenant_id: str
+    order_id: str
+    ship_to: Address
+    line_items: Sequence[Line]
+    carrier_hint: str | None
+
+
+def create(request: ShipmentRequest, *, shipment_id: str, now: datetime) -> Decision:
+    """A queued shipment. Raises Fault `validation_failed` for what the tables could not hold."""
+    _check_lines(request.line_items)
+    shipment = Shipment(
+        tenant_id=request.tenant_id,
+        id=shipment_id,
+        order_id=request.order_id,
+        status=Status.QUEUED,
+        ship_to=request.ship_to,
+        line_items=tuple(request.line_items),
+        carrier_hint=request.carrier_hint,
+        created_at=now,
+        updated_at=now,
+    )
+    return shipment, [_announce(shipment)]
+
+
+def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
+    """Applies what inventory holds. News older than the newest heard, or repeated, changes nothing."""
+    if stock.version <= shipment.allocation_version:
+        return shipment, []
+    heard = replace(shipment, allocation_version=stock.version)
+    fact = _FACT_OF_STOCK.get(stock.status)
+    if fact is None or fact not in TRANSITIONS[shipment.status]:
+        # Released and consumed follow our own steps; and what has ended or left is not moved by its stock any more.
+        return _changed(heard, now), []
+    held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
+    moved = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held))
+    return _moved(shipment, moved, fact, now)
+
+
+def next_parcel(shipment: Shipment) -> Parcel | None:
+    """The parcel to buy a label for now; None when there is none."""
+    if shipment.status is not Status.ALLOCATED:
+        return None
+    return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
+
+
+def begin_purchase(shipment: Shipment, warehouse: str, attempt: Attempt, now: datetime) -> Shipment:
+    """Writes down that a label is being bought, before it is. A further try keeps the first one's key and beginning."""
+    parcel = shipment.parcel(warehouse)
+    if parcel.attempt is not None:
+        attempt = replace(attempt, key=parcel.attempt.key, began_at=parcel.attempt.began_at)
+    return _with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
+
+
+def keep_label(
+    shipment: Shipment, warehouse: str, *, tracking_number: str, carrier: str, service: str, now: datetime
+) -> Decision:
+    """The parcel has its label, whatever has become of the shipment meanwhile: it is paid for."""
+    parcel = replace(
+        shipment.parcel(warehouse), label_status=LabelStatus.READY, tracking_number=tracking_number, attempt=None
+    )
+    kept = _with_parcel(replace(shipment, carrier=carrier, service=service), parcel, now)
+    finished, events = finish_labels(kept, now)
+    return replace(finished, version=shipment.version + 1), events
+
+
+def finish_labels(shipment: Shipment, now: datetime) -> Decision:
+    """Label ready, once every parcel has its label; nothing otherwise."""
+    if shipment.status is not Status.ALLOCATED or next_parcel(shipment) is not None:
+        return shipment, []
+    return _moved(shipment, shipment, Fact.LABELS_READY, now)
+
+
+def put_off_purchase(
+    shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime
+) -> Decision:
+    """The try settled nothing: the attempt stays open, free to be taken up again, until patience is over.
+
+    `label_status` says whether a label may exist: unknown, or none.
+    """
+    parcel = shipment.parcel(warehouse)
+    assert parcel.attempt is not None
+    if now >= parcel.attempt.began_at + PURCHASE_PATIENCE:
+        return fail(shipment, warehouse, error, label_status, now)
+    free = replace(parcel.attempt, leased_until=now)
+    return _with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []
+
+
+def fail(shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime) -> Decision:
+    """The carrier will not, or could not for too long. Ends the attempt, and the shipment if it waits for this label."""
+    parcel = replace(shipment.parcel(warehouse), label_status=label_status, attempt=None)
+    closed = _with_parcel(shipment, parcel, now)
+    if shipment.status is not Status.ALLOCATED:
+        return closed, []
+    return _moved(shipment, replace(closed, error=error, allocations=()), Fact.CARRIER_FAILED, now)
+
+
+def step(status: Status, fact: Fact) -> Status:
+    """The next status. Raises Fault `invalid_state` where the fact does not apply."""
+    if fact not in TRANSITIONS[status]:
+        raise Fault("invalid_state", f"The shipment is {status}: {fact} does not apply.", current_status=status)
+    return TRANSITIONS[status][fact]
+
+
+_FACT_OF_STOCK = {StockStatus.HELD: Fact.STOCK_HELD, StockStatus.WAITING: Fact.STOCK_WAITING}
+
+
+def _moved(before: Shipment, after: Shipment, fact: Fact, now: datetime) -> Decision:
+    """Takes the step, and announces it if a reader could see a difference."""
+    moved = replace(after, status=step(before.status, fact), version=before.version + 1, updated_at=now)
+    is_visible = (moved.status, moved.allocations) != (before.status, before.allocations)
+    return moved, [_announce(moved)] if is_visible else []
+
+
+def _changed(shipment: Shipment, now: datetime) -> Shipment:
+    return replace(shipment, version=shipment.version + 1, updated_at=now)
+
+
+def _announce(shipment: Shipment) -> ShipmentEvent:
+    return ShipmentEvent(EVENT_TYPES[shipment.status], shipment)
+
+
+def _open_parcels(shipment: Shipment, held: Sequence[HeldLine]) -> Sequence[Parcel]:
+    opened = list(shipment.opened_parcels)
+    known = {parcel.warehouse for parcel in opened}
+    for warehouse in _warehouses(held):
+        if warehouse not in known:
+            opened.append(Parcel(warehouse, reference=f"{shipment.id}-{len(opened) + 1}"))
+    return tuple(opened)
+
+
+def _warehouses(held: Sequence[HeldLine]) -> Sequence[str]:
+    return list(dict.fromkeys(line.warehouse for line in held))
+
+
+def _with_parcel(shipment: Shipment, parcel: Parcel, now: datetime) -> Shipment:
+    opened = tuple(parcel if p.warehouse == parcel.warehouse else p for p in shipment.opened_parcels)
+    return _changed(replace(shipment, opened_parcels=opened), now)
+
+
+def _check_lines(lines: Sequence[Line]) -> None:
+    faults = [
+        FieldFault(f"/line_items/{position}/qty", "out_of_range", "must be 1 or more")
+        for position, line in enumerate(lines)
+        if line.qty < 1
+    ]
+    if not lines:
+        faults = [FieldFault("/line_items", "too_short", "must have at least one line")]
+    if faults:
+        raise Fault("validation_failed", "The shipment's lines are not valid.", fields=faults)

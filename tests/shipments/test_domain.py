@@ -1,0 +1,297 @@
+"""The life of a shipment, as a table, and what its stock and its labels do to it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chassis.errors import Fault
+from services.shipments import domain
+from services.shipments.domain import (
+    TRANSITIONS,
+    Address,
+    Attempt,
+    Fact,
+    Failure,
+    HeldLine,
+    LabelStatus,
+    Line,
+    Shipment,
+    ShipmentRequest,
+    Status,
+    Stock,
+    StockStatus,
+)
+
+NOW = datetime(2026, 4, 22, 17, 4, 11, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+ADA = Address("Ada Lovelace", "1 Shoreline Dr", None, "Seattle", "WA", "98101", "US")
+REQUEST = ShipmentRequest("acc_1:test", "ord_1", ADA, (Line("SKU-0042", 2),), "ups_ground")
+LOST = Failure("carrier_unavailable", "down")
+
+
+def queued() -> Shipment:
+    return domain.create(REQUEST, shipment_id="shp_1", now=NOW)[0]
+
+
+def held(version: int, *warehouses: str) -> Stock:
+    return Stock(StockStatus.HELD, version, [HeldLine("SKU-0042", warehouse, 1) for warehouse in warehouses])
+
+
+def waiting(version: int) -> Stock:
+    return Stock(StockStatus.WAITING, version, ())
+
+
+def allocated(*warehouses: str) -> Shipment:
+    return domain.follow_stock(queued(), held(1, *warehouses or ("SEA-1",)), NOW)[0]
+
+
+def attempt(key: str = "att_1", began_at: datetime = NOW) -> Attempt:
+    return Attempt(key, began_at, tried_at=began_at, leased_until=began_at + timedelta(seconds=10))
+
+
+def buying(shipment: Shipment, warehouse: str = "SEA-1") -> Shipment:
+    return domain.begin_purchase(shipment, warehouse, attempt(), NOW)
+
+
+def labeled(shipment: Shipment, *warehouses: str) -> Shipment:
+    for warehouse in warehouses:
+        shipment = buying(shipment, warehouse)
+        shipment = domain.keep_label(
+            shipment, warehouse, tracking_number=f"T-{warehouse}", carrier="sandbox", service="ground", now=NOW
+        )[0]
+    return shipment
+
+
+def types(events: Sequence[domain.ShipmentEvent]) -> list[str]:
+    return [event.type for event in events]
+
+
+ALLOWED = [
+    ("queued", "stock_held", "allocated"),
+    ("queued", "stock_waiting", "backordered"),
+    ("queued", "canceled", "canceled"),
+    ("backordered", "stock_held", "allocated"),
+    ("backordered", "stock_waiting", "backordered"),
+    ("backordered", "canceled", "canceled"),
+    ("allocated", "labels_ready", "label_ready"),
+    ("allocated", "carrier_failed", "failed"),
+    ("allocated", "canceled", "canceled"),
+    ("allocated", "stock_waiting", "backordered"),
+    ("allocated", "stock_held", "allocated"),
+    ("label_ready", "dispatched", "shipped"),
+    ("label_ready", "canceled", "canceled"),
+    ("label_ready", "stock_waiting", "backordered"),
+    ("label_ready", "stock_held", "allocated"),
+    ("shipped", "delivered", "delivered"),
+]
+
+
+@pytest.mark.parametrize("fact", Fact)
+@pytest.mark.parametrize("status", Status)
+def test_a_status_changes_by_the_table_and_by_nothing_else(status: Status, fact: Fact) -> None:
+    after = {fact_: to for from_, fact_, to in ALLOWED if from_ == status}.get(fact)
+
+    if after is not None:
+        assert domain.step(status, fact) == after
+    else:
+        with pytest.raises(Fault) as refused:
+            domain.step(status, fact)
+        assert refused.value.code == "invalid_state"
+        assert refused.value.facts == {"current_status": status.value}
+
+
+def test_every_status_has_its_row_and_its_event() -> None:
+    assert set(TRANSITIONS) == set(Status) == set(domain.EVENT_TYPES)
+    assert domain.EVENT_TYPES[Status.QUEUED] == "shipment.created"
+    assert domain.EVENT_TYPES[Status.LABEL_READY] == "shipment.label_ready"
+
+
+def test_a_new_shipment_is_queued_and_says_so() -> None:
+    shipment, events = domain.create(REQUEST, shipment_id="shp_1", now=NOW)
+
+    assert (shipment.status, shipment.version, shipment.allocation_version) == (Status.QUEUED, 1, 0)
+    assert types(events) == ["shipment.created"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "pointers"),
+    [((), ["/line_items"]), ((Line("A", 0), Line("B", 1), Line("C", -1)), ["/line_items/0/qty", "/line_items/2/qty"])],
+)
+def test_a_shipment_of_nothing_is_refused(lines: tuple[Line, ...], pointers: list[str]) -> None:
+    with pytest.raises(Fault) as refused:
+        domain.create(replace(REQUEST, line_items=lines), shipment_id="shp_1", now=NOW)
+
+    assert [fault.pointer for fault in refused.value.fields] == pointers
+
+
+def test_held_stock_allocates_the_shipment_and_opens_a_parcel_per_warehouse() -> None:
+    stock = Stock(
+        StockStatus.HELD, 1, [HeldLine("A", "SEA-1", 1), HeldLine("B", "PDX-1", 1), HeldLine("C", "SEA-1", 5)]
+    )
+
+    shipment, events = domain.follow_stock(queued(), stock, LATER)
+
+    assert (shipment.status, shipment.version, shipment.updated_at) == (Status.ALLOCATED, 2, LATER)
+    assert [(p.warehouse, p.reference) for p in shipment.parcels] == [("SEA-1", "shp_1-1"), ("PDX-1", "shp_1-2")]
+    assert types(events) == ["shipment.allocated"]
+    assert events[0].shipment == shipment
+
+
+def test_missing_stock_backorders_until_it_arrives() -> None:
+    short, events = domain.follow_stock(queued(), waiting(1), NOW)
+    assert types(events) == ["shipment.backordered"]
+
+    arrived, events = domain.follow_stock(short, held(2, "SEA-1"), NOW)
+    assert arrived.status is Status.ALLOCATED
+    assert types(events) == ["shipment.allocated"]
+
+
+@pytest.mark.parametrize("stock", [held(3, "PDX-1"), waiting(3), held(2, "PDX-1"), waiting(1)])
+def test_news_that_is_not_newer_changes_nothing(stock: Stock) -> None:
+    shipment = domain.follow_stock(queued(), held(3, "SEA-1"), NOW)[0]
+
+    assert domain.follow_stock(shipment, stock, LATER) == (shipment, [])
+
+
+def test_waiting_that_goes_on_is_heard_and_not_announced() -> None:
+    short = domain.follow_stock(queued(), waiting(1), NOW)[0]
+
+    still, events = domain.follow_stock(short, waiting(3), NOW)
+
+    assert (still.status, still.allocation_version, still.version) == (Status.BACKORDERED, 3, short.version + 1)
+    assert events == []
+
+
+@pytest.mark.parametrize("has_label", [False, True])
+def test_stock_that_is_taken_away_backorders_again(has_label: bool) -> None:
+    shipment = labeled(allocated(), "SEA-1") if has_label else allocated()
+
+    short, events = domain.follow_stock(shipment, waiting(2), NOW)
+
+    assert (short.status, list(short.allocations), list(short.parcels)) == (Status.BACKORDERED, [], [])
+    assert types(events) == ["shipment.backordered"]
+
+
+def test_a_label_outlives_the_loss_of_its_stock_and_serves_when_the_stock_returns() -> None:
+    shipment = labeled(allocated(), "SEA-1")
+    short = domain.follow_stock(shipment, waiting(2), NOW)[0]
+    again = domain.follow_stock(short, held(3, "SEA-1"), NOW)[0]
+
+    assert domain.next_parcel(again) is None
+    ready, events = domain.finish_labels(again, NOW)
+
+    assert ready.parcels[0].tracking_number == "T-SEA-1"
+    assert types(events) == ["shipment.label_ready"]
+
+
+def test_stock_that_moved_elsewhere_needs_a_label_from_there() -> None:
+    shipment = labeled(allocated(), "SEA-1")
+
+    moved, events = domain.follow_stock(shipment, held(3, "PDX-1"), NOW)
+
+    assert moved.status is Status.ALLOCATED
+    assert [(p.warehouse, p.reference, p.label_status) for p in moved.parcels] == [
+        ("PDX-1", "shp_1-2", LabelStatus.NONE)
+    ]
+    assert types(events) == ["shipment.allocated"]
+
+
+@pytest.mark.parametrize("status", [Status.SHIPPED, Status.DELIVERED, Status.CANCELED, Status.FAILED])
+@pytest.mark.parametrize("stock", [held(9, "PDX-1"), waiting(9), Stock(StockStatus.CONSUMED, 9, ())])
+def test_what_has_left_or_ended_is_not_moved_by_its_stock(status: Status, stock: Stock) -> None:
+    shipment = replace(allocated(), status=status)
+
+    after, events = domain.follow_stock(shipment, stock, NOW)
+
+    assert (after.status, after.allocations, after.allocation_version) == (status, shipment.allocations, 9)
+    assert events == []
+
+
+def test_a_shipment_is_label_ready_only_when_every_parcel_has_its_label() -> None:
+    first = labeled(allocated("SEA-1", "PDX-1"), "SEA-1")
+    assert first.status is Status.ALLOCATED
+    assert domain.next_parcel(first) == first.parcel("PDX-1")
+
+    second, events = domain.keep_label(
+        buying(first, "PDX-1"), "PDX-1", tracking_number="T-2", carrier="sandbox", service="ground", now=LATER
+    )
+
+    assert second.status is Status.LABEL_READY
+    assert [p.tracking_number for p in second.parcels] == ["T-SEA-1", "T-2"]
+    assert (second.carrier, second.service) == ("sandbox", "ground")
+    assert types(events) == ["shipment.label_ready"]
+
+
+def test_an_attempt_is_written_down_and_a_second_try_keeps_its_key_and_its_beginning() -> None:
+    first = buying(allocated())
+    put_off = domain.put_off_purchase(first, "SEA-1", LOST, LabelStatus.UNKNOWN, LATER)[0]
+
+    second = domain.begin_purchase(put_off, "SEA-1", attempt("att_2", LATER), LATER)
+
+    parcel = second.parcel("SEA-1")
+    assert parcel.label_status is LabelStatus.PURCHASING
+    assert parcel.attempt == Attempt("att_1", NOW, tried_at=LATER, leased_until=LATER + timedelta(seconds=10))
+
+
+def test_a_label_that_comes_after_the_stock_was_lost_is_kept() -> None:
+    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
+
+    kept, events = domain.keep_label(
+        short, "SEA-1", tracking_number="T-1", carrier="sandbox", service="ground", now=NOW
+    )
+
+    assert kept.status is Status.BACKORDERED
+    assert kept.parcel("SEA-1").tracking_number == "T-1"
+    assert events == []
+
+
+def test_a_refusal_fails_the_shipment_with_the_carriers_words_and_lets_go_of_the_stock() -> None:
+    refused = Failure("address_rejected", "No such street.")
+
+    failed, events = domain.fail(buying(allocated()), "SEA-1", refused, LabelStatus.NONE, NOW)
+
+    assert (failed.status, failed.error, list(failed.allocations)) == (Status.FAILED, refused, [])
+    assert types(events) == ["shipment.failed"]
+
+
+def test_a_refusal_that_comes_after_the_stock_was_lost_only_ends_the_attempt() -> None:
+    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
+
+    after, events = domain.fail(short, "SEA-1", Failure("address_rejected", "No."), LabelStatus.NONE, NOW)
+
+    assert (after.status, after.error) == (Status.BACKORDERED, None)
+    assert after.parcel("SEA-1").attempt is None
+    assert events == []
+
+
+def test_trouble_is_waited_out_for_minutes_and_then_fails_the_shipment() -> None:
+    trying = buying(allocated())
+    patience_ends = NOW + domain.PURCHASE_PATIENCE
+
+    put_off, events = domain.put_off_purchase(
+        trying, "SEA-1", LOST, LabelStatus.NONE, patience_ends - timedelta(seconds=1)
+    )
+    assert (put_off.status, events) == (Status.ALLOCATED, [])
+
+    failed, events = domain.put_off_purchase(put_off, "SEA-1", LOST, LabelStatus.NONE, patience_ends)
+    assert (failed.status, failed.error) == (Status.FAILED, LOST)
+    assert types(events) == ["shipment.failed"]
+
+
+def test_every_change_raises_the_version_by_one() -> None:
+    shipment = queued()
+    versions = [shipment.version]
+    for change in (
+        lambda s: domain.follow_stock(s, held(1, "SEA-1"), NOW)[0],
+        buying,
+        lambda s: domain.put_off_purchase(s, "SEA-1", LOST, LabelStatus.NONE, NOW)[0],
+        buying,
+        lambda s: domain.keep_label(s, "SEA-1", tracking_number="T", carrier="c", service="s", now=NOW)[0],
+        lambda s: domain.follow_stock(s, waiting(2), NOW)[0],
+    ):
+        shipment = change(shipment)
+        versions.append(shipment.version)
+
+    assert versions == [1, 2, 3, 4, 5, 6, 7]
