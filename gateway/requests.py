@@ -33,7 +33,8 @@ EVENT_TYPES = (
     "order.updated",
     "webhook.ping",
 )
-EVENT_PATTERNS = frozenset({*EVENT_TYPES, "shipment.*", "*"})
+# A type, its family, or all of them.
+EVENT_PATTERNS = frozenset({*EVENT_TYPES, *(f"{name.partition('.')[0]}.*" for name in EVENT_TYPES), "*"})
 
 
 def _printable(text: str) -> str:
@@ -78,19 +79,19 @@ def _webhook_url(url: str) -> str:
 
 
 def _is_webhook_url(url: str) -> bool:
-    if not (url.isascii() and url.isprintable()) or any(character in ' "<>\\^`{|}' for character in url):
+    if not url.isprintable() or any(character in " \\#" for character in url):
         return False
     try:
         parts = urlsplit(url)
         has_place = bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port or an IPv6 address that cannot be read
         return False
-    return parts.scheme in ("http", "https") and has_place and "@" not in parts.netloc and "#" not in url
+    return parts.scheme in ("http", "https") and has_place and "@" not in parts.netloc
 
 
 def _event_pattern(name: str) -> str:
     if name not in EVENT_PATTERNS:
-        raise PydanticCustomError("unknown_value", "Must be an event type, shipment.* or *.")
+        raise PydanticCustomError("unknown_value", "Must be an event type, a family of them such as shipment.*, or *.")
     return name
 
 
