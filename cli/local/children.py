@@ -23,6 +23,10 @@ class ChildFailed(Exception):
     """A process ended, or did not become healthy in time. The text names it and ends with the last lines of its log."""
 
 
+class PartMissing(Exception):
+    """A program of the stack is not installed."""
+
+
 @dataclass(frozen=True)
 class RunAs:
     """Another user to run as. `keeps_dac_override`: may pass folders that bar that user's way."""
@@ -78,6 +82,9 @@ class Child:
             lock=self.lock,
         )
 
+    def is_running(self) -> bool:
+        return self.running is not None and self.running.returncode is None
+
     async def wait_ended(self) -> int:
         """Returns the exit code, negative for a signal."""
         assert self.running is not None
@@ -87,7 +94,7 @@ class Child:
         """Raises ChildFailed when the process ends first, or takes longer than it should."""
         deadline = time.monotonic() + self.process.healthy_within_s
         while not await self.process.is_healthy(self.stack):
-            if self.running is None or self.running.returncode is not None:
+            if not self.is_running():
                 raise ChildFailed(self.describe_end())
             if time.monotonic() > deadline:
                 limit_s = self.process.healthy_within_s
@@ -96,7 +103,7 @@ class Child:
 
     async def stop(self) -> bool:
         """Asks it to stop, and kills it when it does not. Returns whether it stopped by itself."""
-        if self.running is None or self.running.returncode is not None:
+        if self.running is None or not self.is_running():
             return True
         self.running.send_signal(self.process.stop_signal)
         try:
@@ -109,7 +116,7 @@ class Child:
     async def kill(self, number: signal.Signals) -> None:
         """Sends a signal that ends it, and waits until it has ended."""
         assert self.running is not None
-        if self.running.returncode is None:
+        if self.is_running():
             self.running.send_signal(number)
         await asyncio.wait_for(self.running.wait(), KILL_WITHIN_S)
 

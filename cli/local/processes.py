@@ -1,18 +1,77 @@
-"""THE table of processes: what a stack consists of. `skutrail up` and the tests read the same one."""
+"""THE table of processes: what a stack consists of. `skutrail up` and the tests read the same one.
+
+A process is a command, the environment it needs, and the way to ask whether it is healthy. The commands of the services
+and the gateway are those of every other place they run in.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from cli.local import nats, postgres
 from cli.local.children import Process
-from cli.local.stack import Stack
+from cli.local.probe import answers_grpc_health, answers_http
+from cli.local.stack import LOOPBACK, Stack
 
 
-def _nothing(_: Stack) -> dict[str, str]:
-    return {}
+def _python(module: str) -> Callable[[Stack], Sequence[str]]:
+    return lambda _: (sys.executable, "-m", module)
+
+
+def _service(name: str, needs: Callable[[Stack], Mapping[str, str]]) -> Process:
+    def environment(stack: Stack) -> Mapping[str, str]:
+        return {
+            "SKUTRAIL_LOG_LEVEL": stack.log_level,
+            "SKUTRAIL_DATABASE_URL": stack.databases[name].application,
+            "SKUTRAIL_NATS_URL": stack.nats_url,
+            "SKUTRAIL_GRPC_LISTEN": stack.address(name),
+            **needs(stack),
+        }
+
+    return Process(
+        name=name,
+        command=_python(f"services.{name}"),
+        environment=environment,
+        is_healthy=lambda stack: answers_grpc_health(stack.address(name)),
+    )
+
+
+def _shipments(stack: Stack) -> Mapping[str, str]:
+    return {
+        "SKUTRAIL_INVENTORY_ADDR": stack.address("inventory"),
+        "SKUTRAIL_PUBLIC_URL": stack.base_url,
+        "SKUTRAIL_LINK_KEY": stack.secrets.link_key,
+    }
+
+
+def _webhooks(stack: Stack) -> Mapping[str, str]:
+    return {
+        "SKUTRAIL_SECRETS_KEY": stack.secrets.secrets_key,
+        # Whoever tries Skutrail receives webhooks on the same machine. Everywhere else nothing private is reachable.
+        "SKUTRAIL_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+    }
+
+
+def _gateway(stack: Stack) -> Mapping[str, str]:
+    return {
+        "SKUTRAIL_LOG_LEVEL": stack.log_level,
+        "SKUTRAIL_DATABASE_URL": stack.databases["gateway"].application,
+        "SKUTRAIL_HTTP_HOST": LOOPBACK,
+        "SKUTRAIL_HTTP_PORT": str(stack.ports["gateway"]),
+        "SKUTRAIL_PUBLIC_URL": stack.base_url,
+        **{f"SKUTRAIL_{service.name.upper()}_ADDR": stack.address(service.name) for service in SERVICES},
+    }
+
+
+def migration_environment(stack: Stack) -> Mapping[str, str]:
+    """What `skutrail migrate` needs: the one step between the stores and the rest."""
+    owners = {f"SKUTRAIL_{name.upper()}_OWNER_URL": urls.owner for name, urls in stack.databases.items()}
+    return {"SKUTRAIL_NATS_URL": stack.nats_url, **owners}
 
 
 POSTGRES = Process(
     name="postgres",
     command=postgres.command,
-    environment=_nothing,
+    environment=lambda _: {},
     is_healthy=postgres.is_healthy,
     prepare=postgres.prepare,
     run_as=postgres.run_as,
@@ -22,7 +81,25 @@ POSTGRES = Process(
 NATS = Process(
     name="nats",
     command=nats.command,
-    environment=_nothing,
+    environment=lambda _: {},
     is_healthy=nats.is_healthy,
     prepare=nats.prepare,
 )
+
+INVENTORY = _service("inventory", lambda _: {})
+SHIPMENTS = _service("shipments", _shipments)
+ORDERS = _service("orders", lambda stack: {"SKUTRAIL_SHIPMENTS_ADDR": stack.address("shipments")})
+WEBHOOKS = _service("webhooks", _webhooks)
+
+GATEWAY = Process(
+    name="gateway",
+    command=_python("gateway"),
+    environment=_gateway,
+    is_healthy=lambda stack: answers_http(stack.ports["gateway"], "/readyz"),
+)
+
+# Started from left to right, services and gateway together: each waits for the others. Stopped from right to left.
+STORES = (POSTGRES, NATS)
+SERVICES = (INVENTORY, SHIPMENTS, ORDERS, WEBHOOKS)
+DOORS = (GATEWAY,)
+PROCESSES = (*STORES, *SERVICES, *DOORS)

@@ -9,7 +9,6 @@ from cli.local.home import Home, Secrets
 from cli.provision import NAMES, DatabaseUrls, database_urls
 
 LOOPBACK = "127.0.0.1"
-SERVICES = tuple(name for name in NAMES if name != "gateway")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Stack:
 
 def choose_ports(http_port: int | None = None) -> dict[str, int]:
     """A port for every process: free ones, but for the gateway's where the caller names it."""
-    names = ["postgres", "nats", *SERVICES] + (["gateway"] if http_port is None else [])
+    names = ("postgres", "nats", *NAMES)
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return ports if http_port is None else ports | {"gateway": http_port}
 

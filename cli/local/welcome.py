@@ -1,0 +1,68 @@
+"""What `skutrail up` says when everything is ready: where it is, a key, and the five published examples to paste."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from cli.local.stack import Stack
+
+LITERAL_KEY = "sk_test_REPLACE"
+"""The published examples' key. It works on loopback, so that they run by copy and paste."""
+
+LEDGER = {"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814"}
+LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
+SHIPMENT = {
+    "order_id": "ord_5k2n9v",
+    "ship_to": {
+        "name": "Ada Lovelace",
+        "line1": "1 Shoreline Dr",
+        "city": "Seattle",
+        "state": "WA",
+        "postal": "98101",
+        "country": "US",
+    },
+    "line_items": [{"sku": "SKU-0042", "qty": 2}],
+    "carrier_hint": "ups_ground",
+}
+WEBHOOK = {
+    "url": "https://your.app/webhooks/skutrail",
+    "events": ["shipment.created", "inventory.updated"],
+    "secret": "whsec_REPLACE",
+}
+
+
+def welcome(stack: Stack, key: str) -> str:
+    examples = "\n".join(f"  {line}" for line in examples_of(stack.base_url))
+    return f"""\
+  API    {stack.base_url}
+  Docs   {stack.base_url}/docs
+  Key    {key}
+  Logs   {stack.home.logs}
+
+Try it (on this machine {LITERAL_KEY} works as a key, too):
+
+{examples}
+
+^C stops everything; the data stays in {stack.home.root}.
+"""
+
+
+def examples_of(base_url: str) -> list[str]:
+    """The five published calls as lines for bash, the ledger write first."""
+    return [
+        _curl(base_url, "/v1/inventory/ledger", LEDGER, f"Idempotency-Key: {LEDGER_KEY}"),
+        _curl(base_url, "/v1/inventory/balance?sku=SKU-0042&warehouse=SEA-1"),
+        _curl(base_url, "/v1/shipments", SHIPMENT),
+        _curl(base_url, "/v1/orders/ord_5k2n9v"),
+        _curl(base_url, "/v1/webhooks/subscribe", WEBHOOK),
+    ]
+
+
+def _curl(base_url: str, path: str, body: Mapping[str, Any] | None = None, *headers: str) -> str:
+    words = ["curl", "-sS", "-w", r"\n", base_url + path]
+    for header in (f"Authorization: Bearer {LITERAL_KEY}", *headers):
+        words += ["-H", header]
+    if body is not None:
+        words += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
+    return shlex.join(words)

@@ -1,0 +1,91 @@
+"""The commands of `skutrail`. Each reads its settings, calls what does the work, and says in a line what went wrong.
+
+Whatever is heavy to import is imported by the command that needs it.
+"""
+
+import asyncio
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import typer
+
+from cli import keys
+
+app = typer.Typer(
+    name="skutrail",
+    help="Skutrail: one API for stock and its trail.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
+
+DEFAULT_HTTP_PORT = 8080
+
+
+@app.command()
+def up() -> None:
+    """Run all of Skutrail on this machine, in the foreground, until ^C.
+
+    PostgreSQL, NATS, the four services and the gateway are started as ordinary processes that listen on 127.0.0.1 only.
+    Everything they keep lies in one folder; the next start finds it again.
+
+    SKUTRAIL_HOME: that folder (default: .skutrail in the current folder).
+    SKUTRAIL_HTTP_PORT: the port of the API (default: 8080).
+    """
+    from cli.local.children import PartMissing
+    from cli.local.home import HomeInUse
+    from cli.local.supervisor import PortInUse
+    from cli.local.supervisor import up as run_stack
+
+    try:
+        code = run_stack(root_from_environment(), _http_port(), report)
+    except (HomeInUse, PortInUse, PartMissing) as refusal:
+        fail(str(refusal))
+    raise typer.Exit(code)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring all databases to the newest schema and declare the NATS streams. Safe to run at any time.
+
+    SKUTRAIL_INVENTORY_OWNER_URL, ..._SHIPMENTS_..., ..._ORDERS_..., ..._WEBHOOKS_..., ..._GATEWAY_OWNER_URL: each
+    database, as the role that owns it. SKUTRAIL_NATS_URL: the NATS server.
+    """
+    from chassis import logs
+    from cli import migrate as migration
+
+    logs.configure("migrate", os.environ.get("SKUTRAIL_LOG_LEVEL", "info"))
+    try:
+        asyncio.run(migration.migrate(*migration.settings_from(os.environ)))
+    except (migration.SettingsMissing, migration.NotThere) as error:
+        fail(str(error))
+
+
+def root_from_environment() -> Path:
+    return Path(os.environ.get("SKUTRAIL_HOME") or ".skutrail")
+
+
+def report(text: str) -> None:
+    """Prints a line with the time of day."""
+    try:
+        print(f"{datetime.now():%H:%M:%S}  {text}", flush=True)
+    except OSError:
+        # The terminal or the pipe is gone. Stopping in good order matters more than telling of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with one line on stderr and exit code 1."""
+    print(f"skutrail: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def _http_port() -> int:
+    text = os.environ.get("SKUTRAIL_HTTP_PORT") or str(DEFAULT_HTTP_PORT)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        fail(f"SKUTRAIL_HTTP_PORT is {text!r}, which is no port")
+    return int(text)
