@@ -30,6 +30,7 @@ from nats.js.api import (
 from chassis.logs import log
 
 CONNECT_RETRY_S = 0.5
+FIRST_CONNECTION_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,15 @@ class Nats:
         return self._client is not None and self._client.is_connected
 
     async def jetstream(self) -> JetStreamContext:
-        """Waits for the first connection; after that a broken one is mended underneath."""
-        await self._connected.wait()
+        """The context once connected; a connection that breaks later is mended underneath.
+
+        Raises nats.errors.ConnectionClosedError when there is none after FIRST_CONNECTION_S.
+        """
+        try:
+            async with asyncio.timeout(FIRST_CONNECTION_S):
+                await self._connected.wait()
+        except TimeoutError as error:
+            raise nats.errors.ConnectionClosedError from error
         assert self._client is not None
         return self._client.jetstream(timeout=2)
 

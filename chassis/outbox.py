@@ -102,7 +102,7 @@ class Relay:
         try:
             while not self._stopping:
                 self._nudge.clear()
-                published = await self._publish_batch(connection)
+                published = await self._publish_batch(connection) if self._nats.is_up() else 0
                 if published < BATCH_MAX:
                     await self._pause(POLL_S)
         finally:

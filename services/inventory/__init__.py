@@ -1,1 +1,16 @@
-"""(to come)"""
+"""Inventory: the ledger of stock, and the holds on it.
+
+Owns      every balance, every ledger entry, every hold and every request that waits for stock.
+Answers   RecordMovements, GetBalance, Allocate, Release, LookUpAnswer (proto/skutrail/v1/inventory.proto).
+Publishes inventory.updated, inventory.shortfall, allocation.changed.
+Listens   to nothing: stock is changed by calls alone.
+
+Must always hold
+- entries are never changed or deleted; per (tenant, sku, warehouse) seq is 1, 2, 3 ...,
+  and balance_n = balance_(n-1) + qty_n
+- 0 <= held <= on hand, and held = the sum of open holds; nothing is ever clamped
+- one key, one effect: claim, entry, outbox row and answer commit together
+- a request is held whole or waits whole, and waits no longer than its stock is short
+
+Read domain.py (what is allowed), sourcing.py (which warehouses), operations.py (what is done), then the rest.
+"""

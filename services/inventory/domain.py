@@ -1,0 +1,192 @@
+"""What is allowed: movements of stock and holds on it. Pure: no I/O, no clock, no randomness."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import IntEnum
+
+from chassis.errors import Fault, FieldFault
+
+QTY_MAX = 1_000_000_000
+MOVEMENTS_MAX = 1_000  # per call
+LINES_MAX = 100  # per allocation
+NAME_LENGTH_MAX = 64  # sku, warehouse
+REFERENCE_LENGTH_MAX = 128
+
+
+class Reason(IntEnum):
+    """The values of the contract; UNKNOWN is what a caller sent and nobody knows."""
+
+    UNKNOWN = 0
+    RECEIPT = 1
+    PICK = 2
+    ADJUSTMENT = 3
+    TRANSFER = 4
+
+
+class AllocationStatus(IntEnum):
+    """The values of the contract."""
+
+    WAITING = 1
+    HELD = 2
+    RELEASED = 3
+    CONSUMED = 4
+
+
+@dataclass(frozen=True, order=True)
+class StockKey:
+    """Where a chain of entries and a balance live."""
+
+    tenant_id: str
+    sku: str
+    warehouse: str
+
+
+@dataclass(frozen=True)
+class Stock:
+    """A balance row: units on hand, units held of them, and the place of the last entry in the chain."""
+
+    key: StockKey
+    on_hand: int = 0
+    held: int = 0
+    seq: int = 0
+    updated_at: datetime | None = None
+
+    @property
+    def available(self) -> int:
+        return self.on_hand - self.held
+
+
+@dataclass(frozen=True)
+class Movement:
+    """A wish to change stock: `qty` is what the caller sent; `signed_qty` says what it means."""
+
+    key: StockKey
+    qty: int
+    reason: Reason
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A movement as it was recorded."""
+
+    key: StockKey
+    seq: int
+    qty: int
+    balance: int
+    reason: Reason
+    reference: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Units of one SKU in one warehouse that are kept for a request: `open` still held, `consumed` picked."""
+
+    key: StockKey
+    request_id: str
+    open: int
+    consumed: int = 0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The decision to record: the entry, the stock after it, and how many units of the request's own hold it used."""
+
+    entry: Entry
+    stock: Stock
+    consumed: int
+
+
+def signed_qty(reason: Reason, qty: int) -> int:
+    """The change of the balance. A pick always takes stock out, so 5 and -5 both mean -5."""
+    return -abs(qty) if reason is Reason.PICK else qty
+
+
+def movement_faults(movement: Movement) -> list[FieldFault]:
+    """Everything that is wrong with a movement by itself."""
+    faults = [*_name_faults("/sku", movement.key.sku), *_name_faults("/warehouse", movement.key.warehouse)]
+    if movement.reason is Reason.UNKNOWN:
+        faults.append(FieldFault("/reason", "unknown_value", "One of receipt, pick, adjustment, transfer."))
+    if movement.reference is not None and not _is_text(movement.reference, REFERENCE_LENGTH_MAX):
+        faults.append(FieldFault("/reference", "invalid_text", f"0 to {REFERENCE_LENGTH_MAX} printable characters."))
+    if movement.qty == 0 or abs(movement.qty) > QTY_MAX:
+        faults.append(FieldFault("/qty", "out_of_range", f"A whole number, not 0, at most {QTY_MAX} either way."))
+    elif movement.reason is Reason.RECEIPT and movement.qty < 0:
+        faults.append(FieldFault("/qty", "out_of_range", "A receipt adds stock: qty is above 0."))
+    return faults
+
+
+def line_faults(lines: Sequence[tuple[str, int]]) -> list[FieldFault]:
+    """Everything that is wrong with the lines of an allocation: (sku, qty) each."""
+    if not 1 <= len(lines) <= LINES_MAX:
+        return [FieldFault("/lines", "out_of_range", f"1 to {LINES_MAX} lines.")]
+    faults = []
+    for index, (sku, qty) in enumerate(lines):
+        faults += _name_faults(f"/lines/{index}/sku", sku)
+        if not 1 <= qty <= QTY_MAX:
+            faults.append(FieldFault(f"/lines/{index}/qty", "out_of_range", f"1 to {QTY_MAX}."))
+    return faults
+
+
+def decide(stock: Stock, movement: Movement, own_hold: int, now: datetime) -> Recorded | Fault:
+    """Records the movement or refuses it. `own_hold`: open units held for the request that the pick names."""
+    qty = signed_qty(movement.reason, movement.qty)
+    if qty < 0:
+        # An adjustment states a physical fact: it may eat into what is held. Nothing else may.
+        takes_held = movement.reason is Reason.ADJUSTMENT
+        available = stock.on_hand if takes_held else stock.available + own_hold
+        if -qty > available:
+            return _short(-qty, available)
+    consumed = min(own_hold, -qty) if movement.reason is Reason.PICK else 0
+    entry = Entry(
+        key=movement.key,
+        seq=stock.seq + 1,
+        qty=qty,
+        balance=stock.on_hand + qty,
+        reason=movement.reason,
+        reference=movement.reference,
+        created_at=max(now, stock.updated_at or now),  # time never runs backwards within a chain
+    )
+    after = replace(
+        stock, on_hand=entry.balance, held=stock.held - consumed, seq=entry.seq, updated_at=entry.created_at
+    )
+    return Recorded(entry, after, consumed)
+
+
+def requests_that_no_longer_fit(stock: Stock, youngest_first: Sequence[Hold]) -> list[str]:
+    """Whose holds go back to waiting so that held <= on hand again."""
+    excess, losers = stock.held - stock.on_hand, []
+    for hold in youngest_first:
+        if excess <= 0:
+            break
+        losers.append(hold.request_id)
+        excess -= hold.open
+    return losers
+
+
+def summed(lines: Sequence[tuple[str, int]]) -> Mapping[str, int]:
+    """Two lines of one SKU are their sum."""
+    total: dict[str, int] = {}
+    for sku, qty in lines:
+        total[sku] = total.get(sku, 0) + qty
+    return total
+
+
+def _short(requested: int, available: int) -> Fault:
+    detail = f"{requested} requested, {available} available."
+    return Fault("insufficient_stock", detail, requested=requested, available=available)
+
+
+def _name_faults(pointer: str, name: str) -> list[FieldFault]:
+    if name and _is_text(name, NAME_LENGTH_MAX):
+        return []
+    return [FieldFault(pointer, "invalid_text", f"1 to {NAME_LENGTH_MAX} printable characters.")]
+
+
+def _is_text(text: str, length_max: int) -> bool:
+    """Printable Unicode without control characters, no white space at either end."""
+    return len(text) <= length_max and text == text.strip() and text.isprintable()

@@ -1,0 +1,82 @@
+"""What is announced: decisions of the domain in the words of the contract."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from chassis import trace, wire
+from chassis.ids import IdMaker
+from services.inventory.domain import AllocationStatus, Entry, Hold, StockKey
+from skutrail.v1 import events_pb2, inventory_pb2
+
+
+def entry_message(entry_id: str, entry: Entry) -> inventory_pb2.LedgerEntry:
+    return inventory_pb2.LedgerEntry(
+        id=entry_id,
+        sku=entry.key.sku,
+        warehouse=entry.key.warehouse,
+        qty=entry.qty,
+        balance=entry.balance,
+        seq=entry.seq,
+        reason=inventory_pb2.Reason.Name(entry.reason),
+        reference=entry.reference,
+        created_at=wire.timestamp(entry.created_at),
+    )
+
+
+def allocation_message(
+    request_id: str, status: AllocationStatus, version: int, holds: list[Hold]
+) -> inventory_pb2.Allocation:
+    """What a request has: held units and those already picked count alike."""
+    return inventory_pb2.Allocation(
+        request_id=request_id,
+        status=inventory_pb2.AllocationStatus.Name(status),
+        version=version,
+        held=[
+            inventory_pb2.HeldLine(sku=h.key.sku, warehouse=h.key.warehouse, qty=h.open + h.consumed)
+            for h in holds
+            if h.open + h.consumed > 0
+        ],
+    )
+
+
+def inventory_updated(tenant_id: str, entry: inventory_pb2.LedgerEntry, new_id: IdMaker) -> events_pb2.Event:
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type="inventory.updated",
+        tenant_id=tenant_id,
+        key=f"{entry.warehouse}/{entry.sku}",
+        occurred_at=entry.created_at,
+        traceparent=trace.current().traceparent,
+        entry=entry,
+    )
+
+
+def inventory_shortfall(
+    key: StockKey, on_hand: int, short: int, request_ids: list[str], now: datetime, new_id: IdMaker
+) -> events_pb2.Event:
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type="inventory.shortfall",
+        tenant_id=key.tenant_id,
+        key=f"{key.warehouse}/{key.sku}",
+        occurred_at=wire.timestamp(now),
+        traceparent=trace.current().traceparent,
+        shortfall=events_pb2.Shortfall(
+            sku=key.sku, warehouse=key.warehouse, on_hand=on_hand, short=short, shipment_ids=request_ids
+        ),
+    )
+
+
+def allocation_changed(
+    tenant_id: str, allocation: inventory_pb2.Allocation, now: datetime, new_id: IdMaker
+) -> events_pb2.Event:
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type="allocation.changed",
+        tenant_id=tenant_id,
+        key=allocation.request_id,
+        occurred_at=wire.timestamp(now),
+        traceparent=trace.current().traceparent,
+        allocation=allocation,
+    )

@@ -1,0 +1,297 @@
+"""What is remembered: balances, entries, holds, requests. Queries only, no rules.
+
+Lock order everywhere: balances by (tenant, sku, warehouse), then allocations by (tenant, request). The statements
+lock in a SELECT ... ORDER BY ... FOR UPDATE of their own, because an UPDATE locks in whatever order its plan visits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.inventory.domain import AllocationStatus, Entry, Hold, Stock, StockKey
+
+_ADD_MISSING_BALANCES = text("""
+    INSERT INTO balance (tenant_id, sku, warehouse)
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
+    ON CONFLICT DO NOTHING
+""")
+
+# LATERAL forces one look-up by primary key per wanted row, however little the planner knows about the table.
+_LOCK_BALANCES = text("""
+    SELECT b.* FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
+        AS wanted (tenant_id, sku, warehouse)
+    CROSS JOIN LATERAL (
+        SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance b
+        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse
+        FOR UPDATE
+    ) b
+""")
+
+_LOCK_BALANCES_OF_SKUS = text("""
+    SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance
+    WHERE tenant_id = :tenant_id AND sku = ANY(CAST(:skus AS text[]))
+    ORDER BY tenant_id, sku, warehouse FOR UPDATE
+""")
+
+_SAVE_BALANCES = text("""
+    UPDATE balance b SET on_hand = n.on_hand, held = n.held, seq = n.seq, updated_at = n.updated_at
+    FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
+                CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
+                CAST(:updated_at AS timestamptz[]))
+        AS n (tenant_id, sku, warehouse, on_hand, held, seq, updated_at)
+    WHERE b.tenant_id = n.tenant_id AND b.sku = n.sku AND b.warehouse = n.warehouse
+""")
+
+_ADD_ENTRIES = text("""
+    INSERT INTO ledger_entry (tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at)
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
+        CAST(:seqs AS bigint[]), CAST(:ids AS text[]), CAST(:qtys AS bigint[]), CAST(:balances AS bigint[]),
+        CAST(:reasons AS smallint[]), CAST(:refs AS text[]), CAST(:created_at AS timestamptz[]))
+""")
+
+_BALANCE = text("""
+    SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance
+    WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse
+""")
+
+_OPEN_HOLDS_OF_REQUESTS = text("""
+    SELECT h.* FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
+                           CAST(:warehouses AS text[])) AS w (tenant_id, request_id, sku, warehouse)
+    JOIN hold h USING (tenant_id, request_id, sku, warehouse) WHERE h.open > 0
+""")
+
+_OPEN_HOLDS_YOUNGEST_FIRST = text("""
+    SELECT h.* FROM hold h JOIN allocation a USING (tenant_id, request_id)
+    WHERE h.tenant_id = :tenant_id AND h.sku = :sku AND h.warehouse = :warehouse AND h.open > 0
+    ORDER BY a.position DESC
+""")
+
+_HOLDS_OF_REQUEST = text(
+    "SELECT * FROM hold WHERE tenant_id = :tenant_id AND request_id = :request_id ORDER BY sku, warehouse"
+)
+
+_SAVE_HOLDS = text("""
+    INSERT INTO hold (tenant_id, request_id, sku, warehouse, open, consumed)
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
+        CAST(:warehouses AS text[]), CAST(:open AS bigint[]), CAST(:consumed AS bigint[]))
+    ON CONFLICT (tenant_id, request_id, sku, warehouse)
+        DO UPDATE SET open = excluded.open, consumed = excluded.consumed
+""")
+
+_ADD_REQUEST = text("""
+    INSERT INTO allocation (tenant_id, request_id, status, created_at)
+    VALUES (:tenant_id, :request_id, :status, :now) ON CONFLICT DO NOTHING RETURNING 1
+""")
+
+_ADD_LINES = text("""
+    INSERT INTO allocation_line (tenant_id, request_id, sku, qty)
+    SELECT :tenant_id, :request_id, * FROM unnest(CAST(:skus AS text[]), CAST(:qtys AS bigint[]))
+""")
+
+_REQUEST = text("""
+    SELECT status, version FROM allocation WHERE tenant_id = :tenant_id AND request_id = :request_id
+""")
+_LOCK_REQUEST = text(_REQUEST.text + " FOR UPDATE")
+
+_LINES = text(
+    "SELECT sku, qty, consumed FROM allocation_line WHERE tenant_id = :tenant_id AND request_id = :request_id"
+)
+
+_SET_STATUS = text("""
+    UPDATE allocation SET status = :status, version = version + 1
+    WHERE tenant_id = :tenant_id AND request_id = :request_id RETURNING version
+""")
+
+_CONSUME_LINES = text("""
+    UPDATE allocation_line l SET consumed = l.consumed + n.qty
+    FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]), CAST(:qtys AS bigint[]))
+        AS n (tenant_id, request_id, sku, qty)
+    WHERE l.tenant_id = n.tenant_id AND l.request_id = n.request_id AND l.sku = n.sku
+""")
+
+_CLOSE_CONSUMED = text("""
+    UPDATE allocation a SET status = :consumed, version = version + 1
+    WHERE a.tenant_id = :tenant_id AND a.request_id = :request_id AND a.status = :held AND NOT EXISTS (
+        SELECT 1 FROM allocation_line l
+        WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id AND l.consumed < l.qty
+    )
+""")
+
+# Requests whose every line could be served by what is available now, oldest first. Asked of the state, not of events:
+# whatever freed the stock, and whoever crashed meanwhile, the next look finds them.
+_SERVEABLE = text("""
+    SELECT a.tenant_id, a.request_id FROM allocation a
+    WHERE a.status = :waiting AND NOT EXISTS (
+        SELECT 1 FROM allocation_line l
+        WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id AND l.qty - l.consumed > (
+            SELECT coalesce(sum(b.on_hand - b.held), 0) FROM balance b
+            WHERE b.tenant_id = l.tenant_id AND b.sku = l.sku
+        )
+    )
+    ORDER BY a.position LIMIT :limit
+""")
+
+
+async def lock_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
+    """The balances of the keys, locked in key order; those that never moved are made first."""
+    ordered = sorted(set(keys))
+    columns = _key_columns(ordered)
+    rows = (await tx.execute(_LOCK_BALANCES, columns)).all()
+    if len(rows) < len(ordered):
+        # A row that does not exist cannot be locked: two first movements would race.
+        await tx.execute(_ADD_MISSING_BALANCES, columns)
+        rows = (await tx.execute(_LOCK_BALANCES, columns)).all()
+    return {stock.key: stock for stock in map(_stock, rows)}
+
+
+async def lock_stocks_of_skus(tx: AsyncConnection, tenant_id: str, skus: Iterable[str]) -> dict[StockKey, Stock]:
+    """The balances of the SKUs in every warehouse, locked in key order."""
+    rows = await tx.execute(_LOCK_BALANCES_OF_SKUS, {"tenant_id": tenant_id, "skus": sorted(skus)})
+    return {stock.key: stock for stock in map(_stock, rows)}
+
+
+async def read_stock(tx: AsyncConnection, key: StockKey) -> Stock:
+    row = (await tx.execute(_BALANCE, vars(key))).first()
+    return _stock(row) if row is not None else Stock(key)
+
+
+async def save_stocks(tx: AsyncConnection, stocks: Sequence[Stock]) -> None:
+    if not stocks:
+        return
+    await tx.execute(
+        _SAVE_BALANCES,
+        {
+            **_key_columns([s.key for s in stocks]),
+            "on_hand": [s.on_hand for s in stocks],
+            "held": [s.held for s in stocks],
+            "seqs": [s.seq for s in stocks],
+            "updated_at": [s.updated_at for s in stocks],
+        },
+    )
+
+
+async def add_entries(tx: AsyncConnection, entries: Mapping[str, Entry]) -> None:
+    """Adds entries by id."""
+    if not entries:
+        return
+    rows = list(entries.values())
+    await tx.execute(
+        _ADD_ENTRIES,
+        {
+            **_key_columns([e.key for e in rows]),
+            "ids": list(entries),
+            "seqs": [e.seq for e in rows],
+            "qtys": [e.qty for e in rows],
+            "balances": [e.balance for e in rows],
+            "reasons": [int(e.reason) for e in rows],
+            "refs": [e.reference for e in rows],
+            "created_at": [e.created_at for e in rows],
+        },
+    )
+
+
+async def open_holds(tx: AsyncConnection, wanted: Sequence[tuple[str, StockKey]]) -> dict[tuple[str, StockKey], Hold]:
+    """Open holds by (request, key)."""
+    if not wanted:
+        return {}
+    columns = {**_key_columns([key for _, key in wanted]), "requests": [request for request, _ in wanted]}
+    holds = map(_hold, await tx.execute(_OPEN_HOLDS_OF_REQUESTS, columns))
+    return {(hold.request_id, hold.key): hold for hold in holds}
+
+
+async def open_holds_youngest_first(tx: AsyncConnection, key: StockKey) -> list[Hold]:
+    return [_hold(row) for row in await tx.execute(_OPEN_HOLDS_YOUNGEST_FIRST, vars(key))]
+
+
+async def holds_of(tx: AsyncConnection, tenant_id: str, request_id: str) -> list[Hold]:
+    rows = await tx.execute(_HOLDS_OF_REQUEST, {"tenant_id": tenant_id, "request_id": request_id})
+    return [_hold(row) for row in rows]
+
+
+async def save_holds(tx: AsyncConnection, holds: Sequence[Hold]) -> None:
+    if not holds:
+        return
+    await tx.execute(
+        _SAVE_HOLDS,
+        {
+            **_key_columns([h.key for h in holds]),
+            "requests": [h.request_id for h in holds],
+            "open": [h.open for h in holds],
+            "consumed": [h.consumed for h in holds],
+        },
+    )
+
+
+async def add_request(
+    tx: AsyncConnection, tenant_id: str, request_id: str, lines: Mapping[str, int], now: datetime
+) -> bool:
+    """Adds a request as waiting. False where it exists; it may still be uncommitted elsewhere, then this waits."""
+    ids = {"tenant_id": tenant_id, "request_id": request_id}
+    added = await tx.execute(_ADD_REQUEST, {**ids, "status": AllocationStatus.WAITING, "now": now})
+    if added.first() is None:
+        return False
+    await tx.execute(_ADD_LINES, {**ids, "skus": list(lines), "qtys": list(lines.values())})
+    return True
+
+
+async def find_request(
+    tx: AsyncConnection, tenant_id: str, request_id: str, *, lock: bool = False
+) -> tuple[AllocationStatus, int] | None:
+    """Status and version of a request."""
+    ids = {"tenant_id": tenant_id, "request_id": request_id}
+    row = (await tx.execute(_LOCK_REQUEST if lock else _REQUEST, ids)).first()
+    return (AllocationStatus(row.status), row.version) if row is not None else None
+
+
+async def missing_lines(tx: AsyncConnection, tenant_id: str, request_id: str) -> dict[str, int]:
+    """Units per SKU that a request still needs: what it asked for less what was picked."""
+    rows = await tx.execute(_LINES, {"tenant_id": tenant_id, "request_id": request_id})
+    return {row.sku: row.qty - row.consumed for row in rows}
+
+
+async def set_status(tx: AsyncConnection, tenant_id: str, request_id: str, status: AllocationStatus) -> int:
+    """Changes the status; returns the new version."""
+    row = await tx.execute(_SET_STATUS, {"tenant_id": tenant_id, "request_id": request_id, "status": status})
+    return int(row.scalar_one())
+
+
+async def consume_lines(tx: AsyncConnection, consumed: Mapping[tuple[str, StockKey], int]) -> None:
+    """Notes picked units on the lines of their requests, and closes the requests that have all of theirs."""
+    if not consumed:
+        return
+    lines: dict[tuple[str, str, str], int] = {}
+    for (request_id, key), qty in consumed.items():
+        line = key.tenant_id, request_id, key.sku
+        lines[line] = lines.get(line, 0) + qty
+    tenants, requests, skus = zip(*sorted(lines), strict=True)
+    columns = {"tenants": list(tenants), "requests": list(requests), "skus": list(skus)}
+    await tx.execute(_CONSUME_LINES, {**columns, "qtys": [lines[line] for line in sorted(lines)]})
+    for tenant_id, request_id in sorted({(t, r) for t, r, _ in lines}):
+        statuses = {"consumed": AllocationStatus.CONSUMED, "held": AllocationStatus.HELD}
+        await tx.execute(_CLOSE_CONSUMED, {"tenant_id": tenant_id, "request_id": request_id, **statuses})
+
+
+async def serveable_requests(tx: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+    rows = await tx.execute(_SERVEABLE, {"waiting": AllocationStatus.WAITING, "limit": limit})
+    return [(row.tenant_id, row.request_id) for row in rows]
+
+
+def _stock(row: Row) -> Stock:  # type: ignore[type-arg]
+    key = StockKey(row.tenant_id, row.sku, row.warehouse)
+    return Stock(key, row.on_hand, row.held, row.seq, row.updated_at)
+
+
+def _hold(row: Row) -> Hold:  # type: ignore[type-arg]
+    return Hold(StockKey(row.tenant_id, row.sku, row.warehouse), row.request_id, row.open, row.consumed)
+
+
+def _key_columns(keys: Sequence[StockKey]) -> dict[str, list[str]]:
+    return {
+        "tenants": [k.tenant_id for k in keys],
+        "skus": [k.sku for k in keys],
+        "warehouses": [k.warehouse for k in keys],
+    }

@@ -1,0 +1,71 @@
+"""An inventory on a real database, and short words for what its callers do."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from chassis.clock import utc_now
+from chassis.database import Database, create_engine
+from chassis.idempotency import Claim
+from chassis.ids import new_id
+from cli.provision import DatabaseUrls
+from services.inventory import allocating, operations, store
+from services.inventory.domain import Movement, Reason, Stock, StockKey
+from services.inventory.operations import Outcome, Wish
+from skutrail.v1 import inventory_pb2
+
+_numbers = count(1)
+
+
+@dataclass
+class Inventory:
+    """The operations, each in a transaction of its own, for one tenant that nobody else uses."""
+
+    database: Database
+    tenant_id: str
+
+    def key(self, sku: str = "SKU-1", warehouse: str = "SEA-1") -> StockKey:
+        return StockKey(self.tenant_id, sku, warehouse)
+
+    def wish(
+        self,
+        qty: int,
+        reason: Reason = Reason.RECEIPT,
+        *,
+        sku: str = "SKU-1",
+        warehouse: str = "SEA-1",
+        reference: str | None = None,
+        key: str = "",
+        fingerprint: bytes = b"f",
+    ) -> Wish:
+        movement = Movement(self.key(sku, warehouse), qty, reason, reference)
+        return Wish(movement, Claim(self.tenant_id, key or f"key-{next(_numbers)}", fingerprint))
+
+    async def record(self, *wishes: Wish) -> list[Outcome]:
+        return await self.database.run(lambda tx: operations.record_movements(tx, wishes, utc_now(), new_id))
+
+    async def move(self, qty: int, reason: Reason = Reason.RECEIPT, **more: str) -> Outcome:
+        return (await self.record(self.wish(qty, reason, **more)))[0]  # type: ignore[arg-type]
+
+    async def allocate(self, request_id: str, *lines: tuple[str, int]) -> inventory_pb2.Allocation:
+        return await self.database.run(lambda tx: allocating.allocate(tx, self.tenant_id, request_id, lines, utc_now()))
+
+    async def release(self, request_id: str) -> inventory_pb2.Allocation:
+        return await self.database.run(lambda tx: allocating.release(tx, self.tenant_id, request_id, utc_now()))
+
+    async def stock(self, sku: str = "SKU-1", warehouse: str = "SEA-1") -> Stock:
+        return await self.database.run(lambda tx: store.read_stock(tx, self.key(sku, warehouse)))
+
+
+@pytest.fixture(scope="session")
+async def inventory_database(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Database]:
+    database = Database(create_engine(databases["inventory"].application))
+    yield database
+    await database.engine.dispose()
+
+
+@pytest.fixture
+def inventory(inventory_database: Database) -> Inventory:
+    return Inventory(inventory_database, new_id("tenant"))
