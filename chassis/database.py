@@ -36,6 +36,7 @@ def create_engine(url: str, pool_size: int = POOL_SIZE) -> AsyncEngine:
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=pool_size,
         max_overflow=0,
+        hide_parameters=True,  # an error that is logged must not carry callers' data
         pool_timeout=POOL_TIMEOUT_S,
         pool_recycle=900,
         connect_args={

@@ -71,7 +71,8 @@ async def test_held_stock_cannot_be_picked_by_others_but_by_its_request(inventor
     transfer = await inventory.move(-2, Reason.TRANSFER)
     partial = await inventory.move(3, Reason.PICK, reference="shp_1")
 
-    assert isinstance(stranger.answer, Fault) and stranger.answer.facts == {"requested": 2, "available": 1}
+    assert isinstance(stranger.answer, Fault)
+    assert stranger.answer.facts == {"requested": 2, "available": 1}
     assert isinstance(transfer.answer, Fault)
     assert not isinstance(partial.answer, Fault)
     stock = await inventory.stock()
@@ -98,7 +99,8 @@ async def test_a_released_hold_is_free_and_release_is_repeatable(inventory: Inve
 
     first, second = await inventory.release("shp_1"), await inventory.release("shp_1")
 
-    assert first == second and first.status == RELEASED
+    assert first == second
+    assert first.status == RELEASED
     assert (await inventory.stock()).held == 0
 
 
@@ -134,7 +136,8 @@ async def test_an_adjustment_below_what_is_held_sends_the_youngest_back(inventor
 
     outcome = await inventory.move(-3, Reason.ADJUSTMENT)
 
-    assert not isinstance(outcome.answer, Fault) and outcome.answer.balance == 7
+    assert not isinstance(outcome.answer, Fault)
+    assert outcome.answer.balance == 7
     assert (await inventory.allocate("shp_old", ("SKU-1", 4))).status == HELD
     assert (await inventory.allocate("shp_young", ("SKU-1", 5))).status == WAITING
     assert (await inventory.stock()).held == 4
@@ -148,7 +151,8 @@ async def test_an_adjustment_never_takes_more_than_is_on_hand(inventory: Invento
     refused = await inventory.move(-6, Reason.ADJUSTMENT)
     emptied = await inventory.move(-5, Reason.ADJUSTMENT)
 
-    assert isinstance(refused.answer, Fault) and refused.answer.facts == {"requested": 6, "available": 5}
+    assert isinstance(refused.answer, Fault)
+    assert refused.answer.facts == {"requested": 6, "available": 5}
     assert not isinstance(emptied.answer, Fault)
     assert (await inventory.stock()).held == 0
 

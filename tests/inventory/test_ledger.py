@@ -41,7 +41,8 @@ async def test_a_key_replays_its_answer_and_has_one_effect(inventory: Inventory)
     again = await inventory.move(10, key="k")
     twice_in_one_batch = await inventory.record(inventory.wish(1, key="k2"), inventory.wish(1, key="k2"))
 
-    assert again.replayed and again.answer == first.answer
+    assert again.replayed
+    assert again.answer == first.answer
     assert [o.replayed for o in twice_in_one_batch] == [False, True]
     assert twice_in_one_batch[0].answer == twice_in_one_batch[1].answer
     assert (await inventory.stock()).on_hand == 11
@@ -76,7 +77,8 @@ async def test_an_invalid_movement_does_not_spend_its_key(inventory: Inventory) 
     valid = await inventory.move(7, key="k")
 
     assert code(invalid) == "validation_failed"
-    assert code(valid) == "ok" and not valid.replayed
+    assert code(valid) == "ok"
+    assert not valid.replayed
 
 
 @pytest.mark.parametrize("lock", ["same_key", "two_keys_crossed"])

@@ -1,0 +1,53 @@
+"""In, by call: request, operation, reply."""
+
+from __future__ import annotations
+
+from chassis import rpc
+from chassis.clock import Clock
+from chassis.database import Database
+from chassis.errors import Fault
+from chassis.ids import IdMaker
+from chassis.outbox import Relay
+from services.orders import operations
+from skutrail.v1 import orders_pb2, orders_pb2_grpc, shipments_pb2, shipments_pb2_grpc
+
+
+class OrdersServer(orders_pb2_grpc.OrdersServicer):
+    def __init__(
+        self,
+        database: Database,
+        relay: Relay,
+        shipments: shipments_pb2_grpc.ShipmentsAsyncStub,
+        clock: Clock,
+        new_id: IdMaker,
+    ) -> None:
+        self._database = database
+        self._relay = relay
+        self._shipments = shipments
+        self._clock = clock
+        self._new_id = new_id
+
+    async def GetOrder(self, request: orders_pb2.GetOrderRequest, context: rpc.Context) -> orders_pb2.Order:
+        order = await self._read(request.tenant_id, request.id)
+        if order is None:
+            # The event of its first shipment may still be under way: the shipment itself is not.
+            await self._catch_up(request.tenant_id, request.id)
+            order = await self._read(request.tenant_id, request.id)
+        if order is None:
+            raise Fault("not_found", "There is no such order.")
+        return order
+
+    async def _read(self, tenant_id: str, order_id: str) -> orders_pb2.Order | None:
+        return await self._database.run(lambda tx: operations.read_order(tx, tenant_id, order_id))
+
+    async def _catch_up(self, tenant_id: str, order_id: str) -> None:
+        request = shipments_pb2.ListShipmentsOfOrderRequest(tenant_id=tenant_id, order_id=order_id)
+        reply = await rpc.call(self._shipments.ListShipmentsOfOrder, request)
+        for shipment in reply.shipments:
+            await self._fold(tenant_id, shipment)
+
+    async def _fold(self, tenant_id: str, shipment: shipments_pb2.Shipment) -> None:
+        await self._database.run(
+            lambda tx: operations.fold_shipment(tx, tenant_id, shipment, self._clock(), self._new_id)
+        )
+        self._relay.nudge()
