@@ -1,0 +1,89 @@
+"""skutrail keys: create, list and revoke API keys. Works on the gateway's database, with the gateway running or not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+from chassis import logs
+from chassis.errors import Fault
+from chassis.wire import rfc3339
+from gateway import keys
+from gateway.limits import Limit, parse_limit
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True)
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(help="The gateway's database. Without it, that of the stack that runs in SKUTRAIL_HOME."),
+]
+
+
+@app.command()
+def create(
+    account: Annotated[str, typer.Option(help="1 to 40 of a-z, 0-9 and -.")],
+    mode: Annotated[str, typer.Option(help="test or live.")],
+    limit: Annotated[str | None, typer.Option(help="Requests per seconds, such as 1000/10s.")] = None,
+    database_url: DatabaseUrl = None,
+) -> None:
+    """Make a key. The key alone goes to standard output, once; only its hash is kept."""
+    if mode not in ("test", "live"):
+        _fail("A mode is test or live.")
+    created = _run(keys.create_key(_url(database_url), account=account, mode=mode, limit=_limit(limit)))  # type: ignore[arg-type]
+    print(created.secret)
+    print(f"{created.key.id}: {created.key.tenant_id}. It is shown this once.", file=sys.stderr)
+
+
+@app.command(name="list")
+def list_all(database_url: DatabaseUrl = None) -> None:
+    """List all keys, oldest first: id, account and mode, last four characters, limit, state."""
+    for key in _run(keys.list_keys(_url(database_url))):
+        state = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else f"since {rfc3339(key.created_at)}"
+        print(f"{key.id}  {key.tenant_id:20}  ...{key.last_four}  {key.limit or 'default':>12}  {state}")
+
+
+@app.command()
+def revoke(key_id: str, database_url: DatabaseUrl = None) -> None:
+    """Revoke a key, for good. Every gateway refuses it within 5 seconds."""
+    if not _run(keys.revoke_key(_url(database_url), key_id)):
+        _fail(f"There is no key {key_id}, or it is revoked already.")
+    print(f"{key_id} is revoked.", file=sys.stderr)
+
+
+def _url(given: str | None) -> str:
+    if given:
+        return given
+    file = Path(os.environ.get("SKUTRAIL_HOME") or ".skutrail") / "stack.json"
+    try:
+        return str(json.loads(file.read_text())["databases"]["gateway"])
+    except FileNotFoundError:
+        _fail(f"No stack runs in {file.parent}. Start one, or name a database by --database-url.")
+
+
+def _limit(written: str | None) -> Limit | None:
+    try:
+        return parse_limit(written) if written else None
+    except ValueError as error:
+        _fail(str(error))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    logs.configure("keys", "error")  # standard output is for keys alone
+    try:
+        return asyncio.run(work)
+    except (Fault, ValueError) as error:
+        _fail(error.detail if isinstance(error, Fault) else str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"skutrail: {message}", file=sys.stderr)
+    raise typer.Exit(1)

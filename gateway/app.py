@@ -1,0 +1,52 @@
+"""Every route of the gateway, in one table, and the application made of it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway import docs, door, inventory, operate, orders, requests, shipments, webhooks
+from gateway.access import Gatekeeper
+from gateway.call import UPSTREAM, Access, Route
+from gateway.metrics import Metrics
+from gateway.middleware import GATEKEEPER, METRICS, admit, edge
+from gateway.operate import READINESS, Readiness
+from gateway.upstream import Upstream
+
+_KEY, _KEY_OR_LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
+_BALANCE, _LABEL = requests.BalanceQuery, requests.LabelQuery
+# `subscribe` is no id: GET on it is the wrong verb, not an unknown object.
+_WEBHOOK = "/v1/webhooks/{id:(?!subscribe$)[^{}/]+}"
+
+# fmt: off
+ROUTES = (
+    #     method  path                           handler                    who            query     answers with
+    Route("POST", "/v1/inventory/ledger",        inventory.record_movement, _KEY),
+    Route("GET",  "/v1/inventory/balance",       inventory.get_balance,     _KEY,          _BALANCE),
+    Route("POST", "/v1/shipments",               shipments.create_shipment, _KEY),
+    Route("GET",  "/v1/shipments/{id}",          shipments.get_shipment,    _KEY),
+    Route("GET",  "/v1/shipments/{id}/label",    shipments.get_label,       _KEY_OR_LINK,  _LABEL,   "application/pdf"),
+    Route("GET",  "/v1/orders/{id}",             orders.get_order,          _KEY),
+    Route("POST", "/v1/webhooks/subscribe",      webhooks.subscribe,        _KEY),
+    Route("GET",  _WEBHOOK,                      webhooks.get_subscription, _KEY),
+    Route("GET",  "/healthz",                    operate.healthz,           _OPEN),
+    Route("GET",  "/readyz",                     operate.readyz,            _OPEN),
+    Route("GET",  "/metrics",                    operate.metrics,           _OPEN),
+    Route("GET",  "/docs",                       docs.index,                _OPEN),
+    Route("GET",  "/docs/errors",                docs.errors,               _OPEN),
+)
+# fmt: on
+
+
+def make_app(*, upstream: Upstream, gatekeeper: Gatekeeper, readiness: Readiness) -> web.Application:
+    app = web.Application(middlewares=[edge, admit], client_max_size=door.BODY_BYTES_MAX)
+    app[UPSTREAM] = upstream
+    app[GATEKEEPER] = gatekeeper
+    app[METRICS] = Metrics()
+    app[READINESS] = readiness
+    for route in ROUTES:
+        handler = route.handler if route.access is Access.OPEN else door.through(route)
+        resource = app.router.add_resource(route.path)
+        resource.add_route(route.method, handler)
+        if route.method == "GET":
+            resource.add_route("HEAD", handler)
+    return app

@@ -1,0 +1,61 @@
+"""One request on its way to a service: who asks, for what, under which key. Built by door.py, read by the handlers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from aiohttp import web
+
+from gateway.requests import NoQuery
+from gateway.upstream import Upstream
+from gateway.validation import Strict
+from skutrail.v1 import common_pb2
+
+UPSTREAM = web.AppKey("UPSTREAM", Upstream)
+
+
+@dataclass(frozen=True)
+class Call:
+    # Empty where a signed token stands for a key.
+    tenant_id: str
+    upstream: Upstream
+    http: web.Request
+    # Of the model that the route's line in the table names.
+    query: Any
+    # Parsed, not yet validated; None without a body.
+    body: Any
+    # Of a POST: the key it runs under, and its fingerprint.
+    idempotency: common_pb2.IdempotencyKey | None
+
+    @property
+    def id(self) -> str:
+        """The `{id}` of the path."""
+        return self.http.match_info["id"]
+
+
+class Access(Enum):
+    KEY = "an API key"
+    KEY_OR_LINK = "an API key, or the token of a signed link"
+    OPEN = "nobody asks"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A line of the table in app.py. A handler takes the Call; that of an open route takes the bare request."""
+
+    method: str
+    path: str
+    handler: Callable[[Any], Awaitable[web.Response]]
+    access: Access = Access.KEY
+    query: type[Strict] = NoQuery
+    produces: str = "application/json"
+
+
+def respond(value: Mapping[str, Any], *, status: int = 200, location: str = "") -> web.Response:
+    body = json.dumps(value, ensure_ascii=False).encode()
+    headers = {"Location": location} if location else {}
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -1,0 +1,116 @@
+"""/docs: the calls on one page, and what every error code means. Self-contained: no script, nothing loaded."""
+
+from __future__ import annotations
+
+from html import escape
+
+from aiohttp import web
+
+from chassis.errors import ERRORS, ErrorKind
+
+_STYLE = """
+:root { color-scheme: light dark }
+body { font: 16px/1.55 system-ui, sans-serif; max-width: 52rem; margin: 3rem auto; padding: 0 1.25rem }
+pre, code { font: 14px/1.5 ui-monospace, monospace }
+pre { padding: 1rem; overflow-x: auto; border-radius: .5rem; background: rgb(127 127 127 / .13) }
+h2 { margin-top: 2.5rem; font-size: 1.15rem }
+section:target { outline: 2px solid; outline-offset: .75rem; border-radius: .25rem }
+"""
+
+# Title, what it does, the request, the answer.
+_CALLS = (
+    (
+        "POST /v1/inventory/ledger",
+        "Records a movement: receipt, pick, adjustment or transfer. Answers 200 with the balance after it.",
+        """curl -sX POST BASE/v1/inventory/ledger \\
+  -H 'Authorization: Bearer sk_test_REPLACE' \\
+  -H 'Idempotency-Key: 0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12' \\
+  -H 'Content-Type: application/json' \\
+  -d '{ "sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814" }'""",
+    ),
+    (
+        "GET /v1/inventory/balance",
+        "What is on hand of a SKU in a warehouse, and when that was true.",
+        """curl -s 'BASE/v1/inventory/balance?sku=SKU-0042&warehouse=SEA-1' \\
+  -H 'Authorization: Bearer sk_test_REPLACE'""",
+    ),
+    (
+        "POST /v1/shipments",
+        "Asks for a shipment. Answers 202 `queued` at once; stock and label follow. "
+        "GET /v1/shipments/{id} tells how far it is, GET /v1/shipments/{id}/label is the label.",
+        """curl -sX POST BASE/v1/shipments \\
+  -H 'Authorization: Bearer sk_test_REPLACE' \\
+  -H 'Content-Type: application/json' \\
+  -d '{
+    "order_id": "ord_5k2n9v",
+    "ship_to": { "name": "Ada Lovelace", "line1": "1 Shoreline Dr", "city": "Seattle", "state": "WA",
+                 "postal": "98101", "country": "US" },
+    "line_items": [ { "sku": "SKU-0042", "qty": 2 } ],
+    "carrier_hint": "ups_ground"
+  }'""",
+    ),
+    (
+        "GET /v1/orders/{id}",
+        "How far an order is, and which warehouse sends what of it in which shipment.",
+        """curl -s BASE/v1/orders/ord_5k2n9v \\
+  -H 'Authorization: Bearer sk_test_REPLACE'""",
+    ),
+    (
+        "POST /v1/webhooks/subscribe",
+        "Sends events to a URL, signed with the secret (Standard Webhooks). "
+        "Without a secret one is made and told in this answer only.",
+        """curl -sX POST BASE/v1/webhooks/subscribe \\
+  -H 'Authorization: Bearer sk_test_REPLACE' \\
+  -H 'Content-Type: application/json' \\
+  -d '{ "url": "https://your.app/webhooks/skutrail", "events": ["shipment.created", "inventory.updated"],
+        "secret": "whsec_REPLACE" }'""",
+    ),
+)
+
+_RULES = """
+<h2>Rules of every call</h2>
+<p><b>Idempotency.</b> Send an <code>Idempotency-Key</code> (1 to 255 visible ASCII characters) with every POST, and
+repeat the request with the same key whenever its outcome is unknown. The same request gets the same answer, byte for
+byte, with <code>Idempotent-Replayed: true</code>; another request under that key is refused. Keys are kept for 7
+days.</p>
+<p><b>Rate limits.</b> 1,000 requests per 10 s for a live key, 250 for a test key. Every answer tells what is left:
+<code>X-RateLimit-Limit</code>, <code>-Remaining</code>, <code>-Reset</code> (Unix seconds), and the IETF draft's
+<code>RateLimit</code> and <code>RateLimit-Policy</code>.</p>
+<p><b>Errors.</b> <code>application/problem+json</code> with a stable <code>code</code>:
+<a href="/docs/errors">all codes</a>. Every answer carries a <code>Request-Id</code>.</p>
+"""
+
+
+async def index(request: web.Request) -> web.Response:
+    base = escape(f"{request.scheme}://{request.host}")
+    calls = "".join(
+        f"<h2>{escape(title)}</h2><p>{escape(does)}</p><pre>{escape(example).replace('BASE', base)}</pre>"
+        for title, does, example in _CALLS
+    )
+    return _page("Skutrail API", calls + _RULES)
+
+
+async def errors(_: web.Request) -> web.Response:
+    return _page("Errors", "".join(_section(code, kind) for code, kind in ERRORS.items()))
+
+
+def _section(code: str, kind: ErrorKind) -> str:
+    return (
+        f'<section id="{code}"><h2><code>{code}</code> &middot; {kind.http_status}</h2>'
+        f"<p>{escape(kind.title)}. {_advice(code, kind)}</p></section>"
+    )
+
+
+def _advice(code: str, kind: ErrorKind) -> str:
+    if code in ("internal_error", "deadline_exceeded"):
+        return "Repeat the request with the same Idempotency-Key: nothing happens twice."
+    return "Safe to repeat, after Retry-After." if kind.is_retryable else "Repeating it unchanged does not help."
+
+
+def _page(title: str, content: str) -> web.Response:
+    html = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style><h1>{title}</h1>{content}</html>'
+    )
+    policy = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return web.Response(text=html, content_type="text/html", headers=policy)

@@ -1,0 +1,86 @@
+"""From an HTTP request to a Call, or to the refusal: who, in which representation, with which query, body and key."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import NoReturn
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from chassis.errors import Fault
+from gateway import body, idempotency, media, query
+from gateway.call import UPSTREAM, Access, Call, Route
+from gateway.keys import ApiKey
+from skutrail.v1 import common_pb2
+
+BODY_BYTES_MAX = 1024 * 1024
+BODY_TIMEOUT_S = 10.0
+
+# Set by middleware.py before a request comes to the door.
+CALLER: web.RequestKey[ApiKey | Fault] = web.RequestKey("CALLER")
+IDEMPOTENCY_KEY = web.RequestKey("IDEMPOTENCY_KEY", str)
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+
+
+def through(route: Route) -> Handler:
+    """The route's handler, behind the checks that every route of /v1 shares."""
+
+    async def enter(request: web.Request) -> web.StreamResponse:
+        return await route.handler(await _call(route, request))
+
+    return enter
+
+
+async def _call(route: Route, request: web.Request) -> Call:
+    tenant_id = _tenant_of(route, request)
+    media.refuse_unacceptable(request, route.produces)
+    raw_query = request.raw_path.partition("?")[2]
+    asked = query.read(route.query, raw_query)
+    if not all(_ID.fullmatch(part) for part in request.match_info.values()):
+        raise Fault("not_found", "There is no such object.")
+    upstream = request.app[UPSTREAM]
+    if route.method != "POST":
+        return Call(tenant_id, upstream, request, asked, None, None)
+    parsed = await _parsed_body(request)
+    return Call(tenant_id, upstream, request, asked, parsed.value, _key(route, request, raw_query, parsed.canonical))
+
+
+def _tenant_of(route: Route, request: web.Request) -> str:
+    caller = request[CALLER]
+    if isinstance(caller, ApiKey):
+        return caller.tenant_id
+    has_token = route.access is Access.KEY_OR_LINK and "token" in request.query
+    if has_token and caller.code == "authentication_required":
+        return ""
+    raise caller
+
+
+async def _parsed_body(request: web.Request) -> body.Body:
+    media.refuse_unsupported(request)
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        _refuse_size()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return body.parse(await request.read())
+    except web.HTTPRequestEntityTooLarge:
+        _refuse_size()
+    except TimeoutError:
+        raise Fault("malformed_json", f"The body did not arrive within {BODY_TIMEOUT_S:.0f} seconds.") from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise Fault("malformed_json", "The body broke off.") from None
+
+
+def _refuse_size() -> NoReturn:
+    raise Fault("content_too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+
+
+def _key(route: Route, request: web.Request, raw_query: str, canonical: bytes) -> common_pb2.IdempotencyKey:
+    # middleware.py has read the header already, and left nothing where it was not valid: then this says so.
+    key = request.get(IDEMPOTENCY_KEY) or idempotency.read_key(request.headers.getall("Idempotency-Key", []))
+    fingerprint = idempotency.fingerprint(
+        route=f"{route.method} {route.path}", path=request.path, query=raw_query, body=canonical
+    )
+    return common_pb2.IdempotencyKey(key=key, fingerprint=fingerprint)

@@ -1,0 +1,58 @@
+"""Which representations are given and taken (RFC 9110, sections 8.3, 8.4 and 12.5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from chassis.errors import Fault
+from gateway.problems import MEDIA_TYPE as PROBLEM
+
+JSON = "application/json"
+
+
+def refuse_unacceptable(request: web.Request, produced: str) -> None:
+    """Raises Fault `not_acceptable` when `Accept` excludes what the route produces."""
+    offered = (produced, PROBLEM) if produced == JSON else (produced,)
+    sent = request.headers.getall("Accept", [])
+    if sent and not any(is_accepted(",".join(sent), media_type) for media_type in offered):
+        raise Fault("not_acceptable", f"This path answers with {produced}.")
+
+
+def is_accepted(accept: str, media_type: str) -> bool:
+    """Whether an Accept header admits a media type: the most specific range that matches decides."""
+    kind = media_type.partition("/")[0]
+    weights = dict(_range(written) for written in accept.split(",") if written.strip())
+    if not weights:
+        return True
+    for candidate in (media_type, f"{kind}/*", "*/*"):
+        if candidate in weights:
+            return weights[candidate] > 0
+    return False
+
+
+def _range(written: str) -> tuple[str, float]:
+    media_range, *parameters = (part.strip().lower() for part in written.split(";"))
+    return media_range, _weight(parameters)
+
+
+def _weight(parameters: Sequence[str]) -> float:
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            try:
+                return float(value)
+            except ValueError:
+                return 1.0  # a weight that cannot be read does not exclude
+    return 1.0
+
+
+def refuse_unsupported(request: web.Request) -> None:
+    """Raises Fault `unsupported_media_type` for a body that is not plain JSON in UTF-8."""
+    types = request.headers.getall("Content-Type", [])
+    if len(types) != 1 or request.content_type != JSON or (request.charset or "utf-8").lower() != "utf-8":
+        raise Fault("unsupported_media_type", "Send the body as application/json in UTF-8.", accept=JSON)
+    codings = ",".join(request.headers.getall("Content-Encoding", ["identity"]))
+    if codings.strip().lower() != "identity":
+        raise Fault("unsupported_media_type", "Send the body without a content coding.", accept_encoding="identity")

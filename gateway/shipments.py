@@ -1,0 +1,70 @@
+"""/v1/shipments: the request, the shipment, and its label."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from chassis import rpc
+from chassis.wire import to_json
+from gateway import requests
+from gateway.call import Call, respond
+from gateway.writes import Write
+from skutrail.v1 import inventory_pb2, shipments_pb2
+
+
+async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.CreateShipmentReply, bool]:
+    message = shipments_pb2.CreateShipmentRequest(
+        tenant_id=call.tenant_id,
+        idempotency=call.idempotency,
+        order_id=wanted.order_id,
+        ship_to=shipments_pb2.Address(**wanted.ship_to.model_dump()),
+        line_items=[inventory_pb2.StockLine(sku=line.sku, qty=line.qty) for line in wanted.line_items],
+        carrier_hint=wanted.carrier_hint,
+    )
+    reply = await rpc.call(call.upstream.shipments.CreateShipment, message)
+    return reply, reply.replayed
+
+
+def _show_created(reply: shipments_pb2.CreateShipmentReply) -> web.Response:
+    shown = to_json(reply.shipment, only=("id", "status", "label_url"))
+    return respond(shown, status=202, location=f"/v1/shipments/{reply.shipment.id}")
+
+
+create_shipment = Write(
+    model=requests.Shipment,
+    send=_create,
+    stored=shipments_pb2.CreateShipmentReply,
+    show=_show_created,
+    look_up=lambda upstream: upstream.shipments.LookUpAnswer,
+)
+
+
+async def get_shipment(call: Call) -> web.Response:
+    wanted = shipments_pb2.GetShipmentRequest(tenant_id=call.tenant_id, id=call.id)
+    shipment = await rpc.call(call.upstream.shipments.GetShipment, wanted)
+    return respond(to_json(shipment, without=("version",)))
+
+
+async def get_label(call: Call) -> web.Response:
+    asked: requests.LabelQuery = call.query
+    wanted = shipments_pb2.GetLabelRequest(
+        tenant_id=call.tenant_id,
+        shipment_id=call.id,
+        # An API key needs no token, and a token that is not needed is not looked at.
+        token="" if call.tenant_id else asked.token,
+        format=shipments_pb2.LABEL_FORMAT_PDF,
+    )
+    return _show_label(call, await rpc.call(call.upstream.shipments.GetLabel, wanted))
+
+
+def _show_label(call: Call, label: shipments_pb2.Label) -> web.Response:
+    held = call.http.if_none_match or ()
+    is_held = any(tag.value in (label.sha256, "*") for tag in held)
+    response = web.Response(status=304) if is_held else web.Response(body=label.content)
+    response.etag = label.sha256
+    # Held by whoever printed it, and asked for again each time; never by a shared cache.
+    response.headers["Cache-Control"] = "private, no-cache"
+    if not is_held:
+        response.content_type = label.content_type
+        response.headers["Content-Disposition"] = f'inline; filename="{call.id}.pdf"'
+    return response

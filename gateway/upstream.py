@@ -1,0 +1,37 @@
+"""The four services behind the gateway: a channel and a stub each, every call with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import grpc
+
+from chassis import rpc
+from skutrail.v1.inventory_pb2_grpc import InventoryStub
+from skutrail.v1.orders_pb2_grpc import OrdersStub
+from skutrail.v1.shipments_pb2_grpc import ShipmentsStub
+from skutrail.v1.webhooks_pb2_grpc import WebhooksStub
+
+
+class Upstream:
+    """Made inside a running event loop. `addresses` names inventory, shipments, orders and webhooks.
+
+    Call a stub's method by `chassis.rpc.call`: within 2 s it answers or raises the Fault that a caller may see.
+    """
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        self._channels: dict[str, grpc.aio.Channel] = {name: rpc.channel(at) for name, at in addresses.items()}
+        self.inventory = InventoryStub(self._channels["inventory"])
+        self.shipments = ShipmentsStub(self._channels["shipments"])
+        self.orders = OrdersStub(self._channels["orders"])
+        self.webhooks = WebhooksStub(self._channels["webhooks"])
+
+    async def away(self) -> list[str]:
+        """The names of the services that do not say SERVING."""
+        answers = await asyncio.gather(*(rpc.is_serving(channel) for channel in self._channels.values()))
+        return [name for name, is_serving in zip(self._channels, answers, strict=True) if not is_serving]
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close()

@@ -1,0 +1,66 @@
+"""A keyed write: validated, sent to the service that owns it, shown.
+
+A valid body goes straight to the service, which claims the key in the transaction of the effect and replays there.
+Only a body that is refused asks for the stored answer first: a finished key replays before validation, so that a
+stricter release never breaks the retry of a request that an older one accepted (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from aiohttp import web
+from google.protobuf.message import Message
+
+from chassis import rpc
+from chassis.errors import Fault, from_message
+from gateway import validation
+from gateway.call import Call
+from gateway.upstream import Upstream
+from gateway.validation import Request
+from skutrail.v1 import common_pb2
+
+Reply = TypeVar("Reply", bound=Message)
+Replayed = bool
+
+
+@dataclass(frozen=True)
+class Write(Generic[Request, Reply]):
+    """What a keyed POST is made of; called with a Call it is the handler."""
+
+    model: type[Request]
+    # Sends the valid request; raises the Fault that refuses it.
+    send: Callable[[Call, Request], Awaitable[tuple[Reply, Replayed]]]
+    # The message that the owner stores under the key, and how it is shown.
+    stored: type[Reply]
+    show: Callable[[Reply], web.Response]
+    # The owner's LookUpAnswer.
+    look_up: Callable[[Upstream], Callable[..., Awaitable[Any]]]
+
+    async def __call__(self, call: Call) -> web.Response:
+        try:
+            request = validation.read(self.model, call.body)
+        except Fault as refusal:
+            return await self._replay(call, refusal)
+        reply, replayed = await self.send(call, request)
+        return _marked(self.show(reply), replayed)
+
+    async def _replay(self, call: Call, refusal: Fault) -> web.Response:
+        """The stored answer of a finished key, or else the refusal."""
+        if "Idempotency-Key" not in call.http.headers:  # a key that was just made has no past
+            raise refusal
+        question = common_pb2.LookUpAnswerRequest(tenant_id=call.tenant_id, idempotency=call.idempotency)
+        answer: common_pb2.LookUpAnswerReply = await rpc.call(self.look_up(call.upstream), question)
+        if not answer.found:
+            raise refusal
+        if answer.HasField("fault"):
+            raise from_message(answer.fault)
+        return _marked(self.show(self.stored.FromString(answer.reply)), True)
+
+
+def _marked(response: web.Response, replayed: bool) -> web.Response:
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
