@@ -33,6 +33,17 @@ def patterns_matching(event_type: str) -> tuple[str, ...]:
 PATTERNS = frozenset(pattern for event_type in EVENT_TYPES for pattern in patterns_matching(event_type))
 
 
+@dataclass(frozen=True)
+class Subscription:
+    tenant_id: str
+    id: str
+    url: str
+    events: tuple[str, ...]
+    is_active: bool
+    description: str | None
+    created_at: datetime
+
+
 class Status(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -89,6 +100,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Verdict:
+    """What becomes of a delivery; `next_attempt_at` is set exactly while it is pending."""
+
     status: Status
     next_attempt_at: datetime | None
     disables_subscription: bool
@@ -104,6 +117,10 @@ def judge(answer: Answer, *, attempts_made: int, now: datetime, jitter: float) -
         now + _delay(attempts_made, jitter, answer.retry_after) if is_pending else None,
         disables_subscription=outcome is Outcome.GONE,
     )
+
+
+# A delivery whose subscription was disabled while it waited ends without an attempt.
+ABANDONED = Verdict(TRANSITIONS[Status.PENDING][Outcome.GONE], next_attempt_at=None, disables_subscription=False)
 
 
 def _outcome_of(answer: Answer, attempts_made: int) -> Outcome:

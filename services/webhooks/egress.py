@@ -188,7 +188,7 @@ _CODES: tuple[tuple[type[Exception], str], ...] = (
     (TimeoutError, "timeout"),
     (aiohttp.ClientConnectorDNSError, "name_not_resolved"),
     (aiohttp.ClientSSLError, "tls_failed"),
-    (aiohttp.InvalidURL, "url_refused"),
+    (aiohttp.InvalidURL, "bad_url"),
     (aiohttp.ClientResponseError, "invalid_response"),
     (aiohttp.ClientPayloadError, "invalid_response"),
 )

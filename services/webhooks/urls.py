@@ -10,7 +10,7 @@ URL_LENGTH_MAX = 2048
 
 
 class UrlRefused(Exception):
-    """`code`: url_refused (the shape) or address_refused (it spells a forbidden one). `detail` follows "The URL"."""
+    """`code`: bad_url (the shape) or address_refused (it spells a forbidden one). `detail` follows "The URL"."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -24,15 +24,15 @@ def check_url(text: str, guard: Guard) -> URL:
     Names are not resolved here; `localhost` is an address by definition (RFC 6761, section 6.3).
     """
     if len(text) > URL_LENGTH_MAX:
-        raise UrlRefused("url_refused", f"is longer than {URL_LENGTH_MAX} characters")
+        raise UrlRefused("bad_url", f"is longer than {URL_LENGTH_MAX} characters")
     if _UNSAFE.search(text):
-        raise UrlRefused("url_refused", "contains white space, a control character or a backslash")
+        raise UrlRefused("bad_url", "contains white space, a control character or a backslash")
     try:
         url = URL(text)
     except ValueError as error:
-        raise UrlRefused("url_refused", "is not a URL") from error
+        raise UrlRefused("bad_url", "is not a URL") from error
     if reason := _fault_of_shape(text, url):
-        raise UrlRefused("url_refused", reason)
+        raise UrlRefused("bad_url", reason)
     if reason := _refusal_of_literal(url.raw_host or "", guard):
         raise UrlRefused("address_refused", f"names an address that is never delivered to ({reason})")
     return url
@@ -52,6 +52,8 @@ def _fault_of_shape(text: str, url: URL) -> str | None:
         return "must begin with https:// or http://"
     if "@" in authority[1]:
         return "must not carry a user name or password"
+    if "#" in text:
+        return "must not carry a fragment"
     host = url.raw_host or ""
     if ":" not in host and not _NAME.fullmatch(host):
         return "has no valid host"

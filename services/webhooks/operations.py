@@ -1,0 +1,121 @@
+"""What the service does, one paragraph each. Operations take the transaction and never commit."""
+
+import base64
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import inbox, wire
+from chassis.errors import Fault, FieldFault
+from chassis.ids import IdMaker
+from services.webhooks import events, signing, store
+from services.webhooks.addresses import Guard
+from services.webhooks.checks import faults_of
+from services.webhooks.domain import Subscription, Verdict, patterns_matching
+from services.webhooks.secrets import Vault
+from services.webhooks.store import Attempt, Claimed
+from skutrail.v1 import events_pb2, webhooks_pb2
+
+INBOX = "webhooks"
+# Every event writes a row per matching subscription: the fan-out of one tenant needs a bound.
+ACTIVE_PER_TENANT_MAX = 1_000
+
+
+async def subscribe(
+    tx: AsyncConnection,
+    request: webhooks_pb2.SubscribeRequest,
+    *,
+    guard: Guard,
+    vault: Vault,
+    now: datetime,
+    make_id: IdMaker,
+    make_key: Callable[[int], bytes],
+) -> webhooks_pb2.SubscribeReply:
+    """Adds a subscription. A made secret stands sealed in the reply, for the reply is stored; the door opens it.
+
+    Raises Fault `validation_failed` with every fault of the body.
+    """
+    faults = faults_of(request, guard)
+    if not faults and await store.count_active(tx, request.tenant_id) >= ACTIVE_PER_TENANT_MAX:
+        faults = [FieldFault("", "too_many", f"At most {ACTIVE_PER_TENANT_MAX} webhooks can be active.")]
+    if faults:
+        raise Fault("validation_failed", "The webhook is not valid.", fields=faults)
+    subscription = _subscription(request, make_id("whk"), now)
+    secret = request.secret if request.HasField("secret") else signing.make_secret(make_key(signing.MADE_KEY_BYTES))
+    sealed = vault.seal(secret, tenant_id=subscription.tenant_id, subscription_id=subscription.id)
+    await store.add_subscription(tx, subscription, sealed)
+    made_secret = None if request.HasField("secret") else base64.b64encode(sealed).decode()
+    return webhooks_pb2.SubscribeReply(subscription=to_message(subscription), made_secret=made_secret)
+
+
+def open_reply(
+    reply: webhooks_pb2.SubscribeReply, *, tenant_id: str, vault: Vault, replayed: bool
+) -> webhooks_pb2.SubscribeReply:
+    """The reply as its caller reads it: the made secret in clear, the first time and on every replay."""
+    opened = webhooks_pb2.SubscribeReply(subscription=reply.subscription, replayed=replayed)
+    if reply.HasField("made_secret"):
+        sealed = base64.b64decode(reply.made_secret)
+        opened.made_secret = vault.open(sealed, tenant_id=tenant_id, subscription_id=reply.subscription.id)
+    return opened
+
+
+async def get_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> webhooks_pb2.Subscription:
+    """Raises Fault `not_found`: unknown, or another tenant's."""
+    subscription = await store.find_subscription(tx, tenant_id, subscription_id)
+    if subscription is None:
+        raise Fault("not_found", "There is no such webhook.")
+    return to_message(subscription)
+
+
+async def fan_out(tx: AsyncConnection, event: events_pb2.Event, *, now: datetime, make_id: IdMaker) -> int:
+    """Writes one delivery per matching subscription, once per event; returns how many."""
+    if not await inbox.claim(tx, INBOX, event.id):
+        return 0
+    subscriptions = await store.matching_subscriptions(tx, event.tenant_id, patterns_matching(event.type))
+    if not subscriptions:
+        return 0
+    ids = {"tenant_id": event.tenant_id, "event_id": event.id}
+    occurred_at = wire.moment(event.occurred_at)
+    await store.add_event(tx, **ids, event_type=event.type, body=events.render(event), occurred_at=occurred_at)
+    deliveries = {make_id("whd"): subscription_id for subscription_id in subscriptions}
+    await store.add_deliveries(tx, **ids, subscription_ids=deliveries, now=now)
+    return len(deliveries)
+
+
+async def settle(
+    tx: AsyncConnection, claimed: Claimed, verdict: Verdict, attempt: Attempt | None, *, now: datetime
+) -> bool:
+    """Records an attempt and what it made of its delivery. False, and no change, where the lease was lost."""
+    attempts_made = attempt.number if attempt else claimed.attempts_made
+    if not await store.settle(tx, claimed, verdict, attempts_made=attempts_made, now=now):
+        return False
+    if attempt:
+        await store.add_attempt(tx, claimed, attempt)
+    if verdict.disables_subscription:
+        await store.disable(tx, claimed.tenant_id, claimed.subscription_id)
+    return True
+
+
+def to_message(subscription: Subscription) -> webhooks_pb2.Subscription:
+    active, disabled = webhooks_pb2.SUBSCRIPTION_STATUS_ACTIVE, webhooks_pb2.SUBSCRIPTION_STATUS_DISABLED
+    return webhooks_pb2.Subscription(
+        id=subscription.id,
+        url=subscription.url,
+        events=subscription.events,
+        status=active if subscription.is_active else disabled,
+        description=subscription.description,
+        created_at=wire.timestamp(subscription.created_at),
+    )
+
+
+def _subscription(request: webhooks_pb2.SubscribeRequest, subscription_id: str, now: datetime) -> Subscription:
+    return Subscription(
+        tenant_id=request.tenant_id,
+        id=subscription_id,
+        url=request.url,
+        events=tuple(request.events),
+        is_active=True,
+        description=request.description if request.HasField("description") else None,
+        created_at=now,
+    )

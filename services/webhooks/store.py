@@ -1,0 +1,216 @@
+"""What is remembered: subscriptions, events, deliveries, attempts. Queries only, no rules."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.webhooks.domain import Answer, Status, Subscription, Verdict
+
+_ADD_SUBSCRIPTION = text("""
+    INSERT INTO subscription (tenant_id, id, url, events, status, description, secret, created_at)
+    VALUES (:tenant_id, :id, :url, CAST(:events AS text[]), 'active', :description, :secret, :created_at)
+""")
+
+_SUBSCRIPTION = text("""
+    SELECT tenant_id, id, url, events, status = 'active' AS is_active, description, created_at
+    FROM subscription WHERE tenant_id = :tenant_id AND id = :id
+""")
+
+_COUNT_ACTIVE = text("SELECT count(*) FROM subscription WHERE tenant_id = :tenant_id AND status = 'active'")
+
+_MATCHING = text("""
+    SELECT id FROM subscription
+    WHERE tenant_id = :tenant_id AND status = 'active' AND events && CAST(:patterns AS text[])
+""")
+
+_ADD_EVENT = text("""
+    INSERT INTO event (tenant_id, id, type, body, occurred_at)
+    VALUES (:tenant_id, :id, :type, :body, :occurred_at) ON CONFLICT DO NOTHING
+""")
+
+_ADD_DELIVERIES = text("""
+    INSERT INTO delivery (tenant_id, id, subscription_id, event_id, due_at, created_at)
+    SELECT :tenant_id, id, subscription_id, :event_id, :now, :now
+    FROM unnest(CAST(:ids AS text[]), CAST(:subscription_ids AS text[])) AS new (id, subscription_id)
+    ON CONFLICT (tenant_id, subscription_id, event_id) DO NOTHING
+""")
+
+# lane:   every subscription that has pending deliveries, found by hopping from one to the next in the index: the cost
+#         follows the number of subscriptions, not the length of anyone's backlog.
+# due:    the next ones of each lane, up to its share. Ordered by the place each would take among those of its lane that
+#         are in flight: a free slot goes to whoever occupies the fewest, so slow receivers cannot crowd out the rest.
+# locked: skips what another worker is taking, and asks again whether it is due: that worker may have committed since.
+_CLAIM_DUE = text("""
+    WITH RECURSIVE lane AS (
+        (SELECT tenant_id, subscription_id FROM delivery WHERE status = 'pending'
+         ORDER BY tenant_id, subscription_id LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM lane CROSS JOIN LATERAL (
+            SELECT d.tenant_id, d.subscription_id FROM delivery d
+            WHERE d.status = 'pending'
+              AND (d.tenant_id, d.subscription_id) > (lane.tenant_id, lane.subscription_id)
+            ORDER BY d.tenant_id, d.subscription_id LIMIT 1
+        ) following
+    ), due AS (
+        SELECT next.tenant_id, next.id
+        FROM lane
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS count FROM delivery f
+            WHERE f.tenant_id = lane.tenant_id AND f.subscription_id = lane.subscription_id
+              AND f.claim IS NOT NULL AND f.due_at > :now
+        ) in_flight
+        CROSS JOIN LATERAL (
+            SELECT d.tenant_id, d.id, d.due_at, in_flight.count + row_number() OVER (ORDER BY d.due_at) AS place
+            FROM delivery d
+            WHERE d.tenant_id = lane.tenant_id AND d.subscription_id = lane.subscription_id
+              AND d.status = 'pending' AND d.due_at <= :now
+            ORDER BY d.due_at LIMIT greatest(:share - in_flight.count, 0)
+        ) next
+        ORDER BY next.place, next.due_at LIMIT :limit
+    ), locked AS (
+        SELECT d.tenant_id, d.id FROM delivery d JOIN due USING (tenant_id, id)
+        WHERE d.status = 'pending' AND d.due_at <= :now
+        FOR UPDATE OF d SKIP LOCKED
+    )
+    UPDATE delivery d SET claim = :claim, due_at = :lease_until
+    FROM locked, subscription s, event e
+    WHERE (d.tenant_id, d.id) = (locked.tenant_id, locked.id)
+      AND (s.tenant_id, s.id) = (d.tenant_id, d.subscription_id)
+      AND (e.tenant_id, e.id) = (d.tenant_id, d.event_id)
+    RETURNING d.tenant_id, d.id, d.subscription_id, d.event_id, d.attempts_made, d.claim,
+              s.status = 'active' AS is_active, s.url, s.secret, e.body
+""")
+
+_SETTLE = text("""
+    UPDATE delivery
+    SET status = :status, attempts_made = :attempts_made, due_at = :due_at, ended_at = :ended_at, claim = NULL
+    WHERE tenant_id = :tenant_id AND id = :id AND claim = :claim RETURNING 1
+""")
+
+_ADD_ATTEMPT = text("""
+    INSERT INTO attempt (tenant_id, delivery_id, number, at, status_code, error, duration_ms)
+    VALUES (:tenant_id, :delivery_id, :number, :at, :status_code, :error, :duration_ms)
+""")
+
+_DISABLE = text("UPDATE subscription SET status = 'disabled' WHERE tenant_id = :tenant_id AND id = :id")
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A delivery that one worker holds until its lease ends, with all that an attempt needs."""
+
+    tenant_id: str
+    id: str
+    subscription_id: str
+    event_id: str
+    attempts_made: int
+    claim: str
+    is_active: bool
+    url: str
+    secret: bytes
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Attempt:
+    number: int
+    at: datetime
+    answer: Answer
+    duration_ms: int
+
+
+async def add_subscription(tx: AsyncConnection, subscription: Subscription, secret: bytes) -> None:
+    row = {
+        "tenant_id": subscription.tenant_id,
+        "id": subscription.id,
+        "url": subscription.url,
+        "events": list(subscription.events),
+        "description": subscription.description,
+        "secret": secret,
+        "created_at": subscription.created_at,
+    }
+    await tx.execute(_ADD_SUBSCRIPTION, row)
+
+
+async def find_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> Subscription | None:
+    row = (await tx.execute(_SUBSCRIPTION, {"tenant_id": tenant_id, "id": subscription_id})).first()
+    return _subscription(row) if row is not None else None
+
+
+async def count_active(tx: AsyncConnection, tenant_id: str) -> int:
+    return int((await tx.execute(_COUNT_ACTIVE, {"tenant_id": tenant_id})).scalar_one())
+
+
+async def matching_subscriptions(tx: AsyncConnection, tenant_id: str, patterns: Sequence[str]) -> list[str]:
+    """Ids of the active subscriptions of a tenant that name one of the patterns."""
+    rows = await tx.execute(_MATCHING, {"tenant_id": tenant_id, "patterns": list(patterns)})
+    return [row.id for row in rows]
+
+
+async def add_event(
+    tx: AsyncConnection, *, tenant_id: str, event_id: str, event_type: str, body: bytes, occurred_at: datetime
+) -> None:
+    row = {"tenant_id": tenant_id, "id": event_id, "type": event_type, "body": body, "occurred_at": occurred_at}
+    await tx.execute(_ADD_EVENT, row)
+
+
+async def add_deliveries(
+    tx: AsyncConnection, *, tenant_id: str, event_id: str, subscription_ids: dict[str, str], now: datetime
+) -> None:
+    """Adds one pending delivery per subscription, {delivery id: subscription id}; one that exists is left alone."""
+    await tx.execute(
+        _ADD_DELIVERIES,
+        {
+            "tenant_id": tenant_id,
+            "event_id": event_id,
+            "ids": list(subscription_ids),
+            "subscription_ids": list(subscription_ids.values()),
+            "now": now,
+        },
+    )
+
+
+async def claim_due(
+    tx: AsyncConnection, *, claim: str, now: datetime, lease_until: datetime, limit: int, share: int
+) -> list[Claimed]:
+    """Takes at most `limit` due deliveries, and of no subscription more than `share` at a time."""
+    row = {"claim": claim, "now": now, "lease_until": lease_until, "limit": limit, "share": share}
+    return [Claimed(**found._mapping) for found in await tx.execute(_CLAIM_DUE, row)]
+
+
+async def settle(tx: AsyncConnection, claimed: Claimed, verdict: Verdict, *, attempts_made: int, now: datetime) -> bool:
+    """Writes what became of a claimed delivery and gives it back. False, and no change, where the lease was lost."""
+    row = {
+        "tenant_id": claimed.tenant_id,
+        "id": claimed.id,
+        "claim": claimed.claim,
+        "status": verdict.status,
+        "attempts_made": attempts_made,
+        "due_at": verdict.next_attempt_at,
+        "ended_at": None if verdict.status is Status.PENDING else now,
+    }
+    return (await tx.execute(_SETTLE, row)).first() is not None
+
+
+async def add_attempt(tx: AsyncConnection, claimed: Claimed, attempt: Attempt) -> None:
+    row = {
+        "tenant_id": claimed.tenant_id,
+        "delivery_id": claimed.id,
+        "number": attempt.number,
+        "at": attempt.at,
+        "status_code": attempt.answer.status_code,
+        "error": attempt.answer.error,
+        "duration_ms": attempt.duration_ms,
+    }
+    await tx.execute(_ADD_ATTEMPT, row)
+
+
+async def disable(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> None:
+    await tx.execute(_DISABLE, {"tenant_id": tenant_id, "id": subscription_id})
+
+
+def _subscription(row: Row) -> Subscription:  # type: ignore[type-arg]
+    return Subscription(**{**row._mapping, "events": tuple(row.events)})

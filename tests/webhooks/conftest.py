@@ -1,0 +1,34 @@
+"""The webhooks database, emptied before each test, and the house on it."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import psycopg
+import pytest
+
+from chassis.database import Database, create_engine
+from cli.provision import DatabaseUrls
+from services.webhooks.egress import Egress
+from services.webhooks.secrets import Vault
+from tests.webhooks.house import LOOPBACK, House, StandingClock
+
+TABLES = "attempt, delivery, event, subscription, idempotency_key, inbox, outbox, parked_event"
+
+
+@pytest.fixture(scope="session")
+async def webhooks_database(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Database]:
+    engine = create_engine(databases["webhooks"].application)
+    yield Database(engine)
+    await engine.dispose()
+
+
+@pytest.fixture
+async def database(webhooks_database: Database, databases: Mapping[str, DatabaseUrls]) -> Database:
+    async with await psycopg.AsyncConnection.connect(databases["webhooks"].owner) as connection:
+        await connection.execute(f"TRUNCATE {TABLES}")
+    return webhooks_database
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    async with Egress(LOOPBACK) as egress:
+        yield House(database, Vault(bytes(range(32))), egress, StandingClock())

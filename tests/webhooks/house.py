@@ -1,0 +1,72 @@
+"""The parts of the service, wired as its __main__ does, around a clock that stands until it is moved."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from chassis.database import Database
+from chassis.ids import new_id
+from services.webhooks import operations
+from services.webhooks.addresses import Guard, parse_allow
+from services.webhooks.delivery import Sender
+from services.webhooks.egress import Egress
+from services.webhooks.listener import Listener
+from services.webhooks.secrets import Vault
+from skutrail.v1 import events_pb2, webhooks_pb2
+
+LOOPBACK = Guard(parse_allow("127.0.0.0/8"))
+
+
+@dataclass
+class StandingClock:
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, by: timedelta) -> None:
+        self.now += by
+
+
+@dataclass
+class House:
+    database: Database
+    vault: Vault
+    egress: Egress
+    clock: StandingClock
+
+    def make_sender(self, *, jitter: float = 0.0, egress: Egress | None = None, vault: Vault | None = None) -> Sender:
+        return Sender(
+            self.database,
+            egress or self.egress,
+            vault or self.vault,
+            clock=self.clock,
+            make_id=new_id,
+            jitter=lambda: jitter,
+        )
+
+    async def subscribe(
+        self, url: str, *events: str, tenant_id: str = "acc_1:test", secret: str = "whsec_REPLACE"
+    ) -> str:
+        """Returns the subscription's id."""
+        request = webhooks_pb2.SubscribeRequest(tenant_id=tenant_id, url=url, events=events or ("*",), secret=secret)
+        reply = await self.database.run(
+            lambda tx: operations.subscribe(
+                tx, request, guard=LOOPBACK, vault=self.vault, now=self.clock(), make_id=new_id, make_key=bytes
+            )
+        )
+        return reply.subscription.id
+
+    async def announce(self, event: events_pb2.Event, sender: Sender | None = None) -> events_pb2.Event:
+        """Hands the event to the listener, and wakes the sender where there is one."""
+        listener = Listener(
+            self.database,
+            clock=self.clock,
+            make_id=new_id,
+            deliveries_written=sender.nudge if sender else lambda: None,
+        )
+        await listener.fan_out(event)
+        return event
+
+    async def rows(self, query: str) -> list[tuple[object, ...]]:
+        async with self.database.transaction() as tx:
+            return [tuple(row) for row in await tx.exec_driver_sql(query)]

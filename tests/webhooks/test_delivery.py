@@ -1,0 +1,356 @@
+"""What is due is sent, signed, once at a time, by the schedule, and recorded."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+import standardwebhooks
+import svix.webhooks
+from aiohttp import web
+
+from chassis.ids import new_id
+from services.webhooks import delivery, store
+from services.webhooks.delivery import IN_FLIGHT_MAX, IN_FLIGHT_PER_SUBSCRIPTION_MAX, LEASE
+from services.webhooks.domain import ABANDONED, DELAYS
+from services.webhooks.egress import Egress
+from services.webhooks.secrets import Vault
+from services.webhooks.signing import make_secret
+from tests.webhooks.building import an_event
+from tests.webhooks.house import LOOPBACK, House
+from tests.webhooks.receiving import answering, receiving
+
+DELIVERIES = "SELECT status, attempts_made, claim FROM delivery ORDER BY created_at, id"
+ATTEMPTS = "SELECT number, status_code, error FROM attempt ORDER BY delivery_id, number"
+
+
+async def send_due(house: House, jitter: float = 0.0) -> int:
+    """One round of a sender, to its end."""
+    sender = house.make_sender(jitter=jitter)
+    started = await sender.send_due()
+    await sender.finish()
+    return started
+
+
+@pytest.mark.parametrize("secret", ["whsec_REPLACE", make_secret(bytes(32)), "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+async def test_a_delivery_verifies_with_both_libraries(house: House, secret: str) -> None:
+    async with receiving() as receiver:
+        await house.subscribe(receiver.url, secret=secret)
+        event = await house.announce(an_event())
+        await send_due(house)
+
+    (received,) = receiver.requests
+    assert standardwebhooks.Webhook(secret).verify(received.body, received.headers) == json.loads(received.body)
+    svix.webhooks.Webhook(secret).verify(received.body, received.headers)
+    assert received.headers["webhook-id"] == event.id == json.loads(received.body)["id"]
+    assert received.headers["content-type"] == "application/json"
+    assert received.headers["user-agent"] == "Skutrail-Webhooks/1"
+    assert [(received.body,)] == await house.rows("SELECT body FROM event")
+    assert await house.rows(DELIVERIES) == [("delivered", 1, None)]
+    assert await house.rows(ATTEMPTS) == [(1, 204, None)]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.999])
+async def test_a_refused_delivery_is_tried_ten_times_by_the_schedule_and_then_fails(
+    house: House, jitter: float
+) -> None:
+    async with receiving() as receiver:
+        receiver.answer = answering(500)
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        for step in DELAYS:
+            wait = step * (1 + 0.2 * jitter)
+            if wait:
+                house.clock.advance(wait - timedelta(milliseconds=1))
+                assert await send_due(house, jitter) == 0
+                house.clock.advance(timedelta(milliseconds=2))
+            assert await send_due(house, jitter) == 1
+        house.clock.advance(timedelta(days=30))
+        assert await send_due(house, jitter) == 0
+
+    assert len(receiver.requests) == 10
+    assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
+    assert len({request.body for request in receiver.requests}) == 1
+    assert len({request.headers["webhook-timestamp"] for request in receiver.requests}) == 10
+    assert await house.rows(DELIVERIES) == [("failed", 10, None)]
+    assert await house.rows(ATTEMPTS) == [(number, 500, None) for number in range(1, 11)]
+
+
+async def test_a_delivery_that_succeeds_late_ends_there(house: House) -> None:
+    async with receiving() as receiver:
+        receiver.answer = answering(503)
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        await send_due(house)
+        receiver.answer = None
+        house.clock.advance(DELAYS[1])
+        await send_due(house)
+        house.clock.advance(timedelta(days=30))
+        await send_due(house)
+
+    assert len(receiver.requests) == 2
+    assert await house.rows(DELIVERIES) == [("delivered", 2, None)]
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("status", [429, 503, 500])
+async def test_retry_after_is_waited_for(house: House, status: int, form: str) -> None:
+    house.clock.now = datetime.now(UTC).replace(microsecond=0)
+    until = house.clock.now + timedelta(hours=1)
+    async with receiving() as receiver:
+        asked = "3600" if form == "seconds" else format_datetime(until, usegmt=True)
+        receiver.answer = answering(status, {"retry-after": asked})
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        await send_due(house)
+
+    assert await house.rows("SELECT due_at FROM delivery") == [(until,)]
+
+
+async def test_410_disables_the_subscription_and_what_waited_for_it_ends_without_an_attempt(house: House) -> None:
+    async with receiving() as receiver:
+        receiver.answer = answering(410)
+        gone = await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        await send_due(house)
+        # Written by a fan-out that saw the subscription while it was active.
+        await house.database.run(lambda tx: _write_delivery(tx, house, gone))
+        await send_due(house)
+        await house.announce(an_event())
+
+    assert len(receiver.requests) == 1
+    assert await house.rows("SELECT status FROM subscription") == [("disabled",)]
+    assert await house.rows(DELIVERIES) == [("failed", 1, None), ("failed", 0, None)]
+    assert ABANDONED.next_attempt_at is None
+
+
+async def _write_delivery(tx: object, house: House, subscription_id: str) -> None:
+    ids = {"tenant_id": "acc_1:test", "event_id": new_id("evt")}
+    await store.add_event(tx, **ids, event_type="order.updated", body=b"{}", occurred_at=house.clock())  # type: ignore[arg-type]
+    await store.add_deliveries(tx, **ids, subscription_ids={new_id("whd"): subscription_id}, now=house.clock())  # type: ignore[arg-type]
+
+
+async def test_a_redirect_is_a_failed_attempt(house: House) -> None:
+    async with receiving() as target, receiving() as receiver:
+        receiver.answer = answering(307, {"location": target.url})
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        await send_due(house)
+
+    assert target.requests == []
+    assert await house.rows(ATTEMPTS) == [(1, 307, None)]
+    assert await house.rows(DELIVERIES) == [("pending", 1, None)]
+
+
+async def test_an_address_that_is_refused_at_the_dial_is_a_failed_attempt(house: House) -> None:
+    async with receiving() as receiver, Egress(type(LOOPBACK)()) as strict:
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        sender = house.make_sender(egress=strict)
+        await sender.send_due()
+        await sender.finish()
+
+    assert receiver.requests == []
+    assert await house.rows(ATTEMPTS) == [(1, None, "address_refused")]
+
+
+async def test_a_secret_that_does_not_open_fails_its_own_delivery_and_no_other(house: House) -> None:
+    async with receiving() as receiver:
+        await house.subscribe(receiver.url)
+        house.vault = Vault(bytes(32))
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        await send_due(house)
+
+    assert len(receiver.requests) == 1
+    assert sorted(await house.rows(ATTEMPTS), key=str) == [(1, 204, None), (1, None, "internal_error")]
+
+
+class Gate:
+    """A receiver's answer that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def answer(self, _: web.Request) -> web.StreamResponse:
+        await self.opened.wait()
+        return web.Response(status=204)
+
+
+async def test_a_worker_that_dies_between_send_and_record_is_followed_by_another_with_the_same_id(house: House) -> None:
+    gate = Gate()
+    async with receiving() as receiver:
+        receiver.answer = gate.answer
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        dying = asyncio.create_task(house.make_sender().run())
+        await receiver.wait_for(1)
+        dying.cancel()
+        await asyncio.wait([dying])
+        gate.opened.set()
+
+        house.clock.advance(LEASE - timedelta(seconds=1))
+        assert await send_due(house) == 0
+        house.clock.advance(timedelta(seconds=2))
+        assert await send_due(house) == 1
+
+    first, second = receiver.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+    assert first.body == second.body
+    assert await house.rows(DELIVERIES) == [("delivered", 1, None)]
+
+
+async def test_a_worker_that_lost_its_lease_changes_nothing(house: House) -> None:
+    gate = Gate()
+    async with receiving() as receiver:
+        receiver.answer = gate.answer
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        slow = house.make_sender()
+        await slow.send_due()
+        await receiver.wait_for(1)
+
+        receiver.answer = answering(500)
+        house.clock.advance(LEASE + timedelta(seconds=1))
+        assert await send_due(house) == 1
+        gate.opened.set()
+        await slow.finish()
+
+    assert await house.rows(DELIVERIES) == [("pending", 1, None)]
+    assert await house.rows(ATTEMPTS) == [(1, 500, None)]
+
+
+async def test_two_workers_never_send_the_same_delivery(house: House) -> None:
+    async with receiving() as receiver:
+        for number in range(10):
+            await house.subscribe(f"{receiver.url}/{number}")
+        for _ in range(20):
+            await house.announce(an_event())
+        await asyncio.gather(*(_send_all(house) for _ in range(4)))
+
+    sent = [(request.path, request.headers["webhook-id"]) for request in receiver.requests]
+    assert len(sent) == len(set(sent)) == 200
+    assert await house.rows("SELECT status, attempts_made, count(*) FROM delivery GROUP BY 1, 2") == [
+        ("delivered", 1, 200)
+    ]
+    assert await house.rows("SELECT count(*) FROM attempt") == [(200,)]
+
+
+async def _send_all(house: House) -> None:
+    sender = house.make_sender()
+    pending = "SELECT count(*) FROM delivery WHERE status = 'pending'"
+    while await house.rows(pending) != [(0,)]:
+        await sender.send_due()
+        await sender.finish()
+
+
+async def test_a_hanging_endpoint_does_not_hold_up_the_others(house: House) -> None:
+    gate = Gate()
+    async with receiving() as hanging, receiving() as fast:
+        hanging.answer = gate.answer
+        await house.subscribe(hanging.url)
+        for _ in range(30):
+            await house.announce(an_event())
+        sender = house.make_sender()
+        running = asyncio.create_task(sender.run())
+        await hanging.wait_for(IN_FLIGHT_PER_SUBSCRIPTION_MAX)
+
+        await house.subscribe(fast.url)
+        for _ in range(30):
+            await house.announce(an_event(), sender)
+        await fast.wait_for(30)
+
+        assert len(hanging.requests) == IN_FLIGHT_PER_SUBSCRIPTION_MAX
+        gate.opened.set()
+        await hanging.wait_for(60)
+        sender.stop()
+        await running
+
+    assert await house.rows("SELECT status, count(*) FROM delivery GROUP BY 1") == [("delivered", 90)]
+
+
+async def test_slots_are_shared_evenly_when_there_are_too_few(house: House) -> None:
+    """The oldest backlog is not served first: a free slot goes to the subscription that occupies the fewest."""
+    url = "http://127.0.0.1:9999/"
+    for _ in range(12):
+        await house.subscribe(url)
+    for _ in range(20):
+        await house.announce(an_event())
+    claimed = await _claim(house, IN_FLIGHT_MAX)
+    newcomer = await house.subscribe(url)
+    house.clock.advance(timedelta(seconds=1))
+    await house.announce(an_event())
+
+    shares = sorted(sum(c.subscription_id == s for c in claimed) for s in {c.subscription_id for c in claimed})
+    assert (len(shares), sum(shares), shares[0], shares[-1]) == (12, IN_FLIGHT_MAX, 5, 6)
+    assert [c.subscription_id for c in await _claim(house, 1)] == [newcomer]
+
+
+async def test_no_subscription_gets_more_than_its_share_from_all_workers_together(house: House) -> None:
+    await house.subscribe("http://127.0.0.1:9999/")
+    for _ in range(20):
+        await house.announce(an_event())
+
+    counts = [len(await _claim(house, IN_FLIGHT_MAX)) for _ in range(3)]
+
+    assert counts == [IN_FLIGHT_PER_SUBSCRIPTION_MAX, 0, 0]
+    house.clock.advance(LEASE)
+    assert len(await _claim(house, IN_FLIGHT_MAX)) == IN_FLIGHT_PER_SUBSCRIPTION_MAX
+
+
+async def _claim(house: House, limit: int) -> list[store.Claimed]:
+    return await house.database.run(
+        lambda tx: store.claim_due(
+            tx,
+            claim=new_id("clm"),
+            now=house.clock(),
+            lease_until=house.clock() + LEASE,
+            limit=limit,
+            share=IN_FLIGHT_PER_SUBSCRIPTION_MAX,
+        )
+    )
+
+
+async def test_the_sender_wakes_when_deliveries_are_written(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "POLL_S", 3_600.0)
+    async with receiving() as receiver:
+        await house.subscribe(receiver.url)
+        sender = house.make_sender()
+        running = asyncio.create_task(sender.run())
+        for count in range(1, 4):
+            await house.announce(an_event(), sender)
+            await receiver.wait_for(count)
+        sender.stop()
+        await running
+
+    assert await house.rows("SELECT status, count(*) FROM delivery GROUP BY 1") == [("delivered", 3)]
+
+
+async def test_a_sender_finds_what_nobody_woke_it_for(house: House) -> None:
+    async with receiving() as receiver:
+        await house.subscribe(receiver.url)
+        sender = house.make_sender()
+        running = asyncio.create_task(sender.run())
+        await house.announce(an_event())
+        await receiver.wait_for(1)
+        sender.stop()
+        await running
+
+
+async def test_a_stopped_sender_finishes_what_is_under_way_and_takes_nothing_new(house: House) -> None:
+    gate = Gate()
+    async with receiving() as receiver:
+        receiver.answer = gate.answer
+        await house.subscribe(receiver.url)
+        await house.announce(an_event())
+        sender = house.make_sender()
+        running = asyncio.create_task(sender.run())
+        await receiver.wait_for(1)
+        sender.stop()
+        await house.announce(an_event(), sender)
+        gate.opened.set()
+        await running
+
+    assert len(receiver.requests) == 1
+    assert sorted(await house.rows("SELECT status, claim FROM delivery")) == [("delivered", None), ("pending", None)]
