@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -11,7 +12,7 @@ import svix.webhooks
 from aiohttp import web
 
 from chassis.ids import new_id
-from services.webhooks import delivery, store
+from services.webhooks import delivery, operations, store
 from services.webhooks.delivery import IN_FLIGHT_MAX, IN_FLIGHT_PER_SUBSCRIPTION_MAX, LEASE
 from services.webhooks.domain import ABANDONED, DELAYS
 from services.webhooks.egress import Egress
@@ -219,6 +220,17 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(house: House) -> Non
 
     assert await house.rows(DELIVERIES) == [("pending", 1, None)]
     assert await house.rows(ATTEMPTS) == [(1, 500, None)]
+
+
+async def test_a_claim_that_is_not_held_settles_nothing(house: House) -> None:
+    await house.subscribe("http://127.0.0.1:9999/")
+    await house.announce(an_event())
+    (held,) = await _claim(house, 1)
+    lost = replace(held, claim="clm_lost")
+
+    assert not await house.database.run(lambda tx: operations.settle(tx, lost, ABANDONED, None, now=house.clock()))
+
+    assert await house.rows(DELIVERIES) == [("pending", 0, held.claim)]
 
 
 async def test_two_workers_never_send_the_same_delivery(house: House) -> None:

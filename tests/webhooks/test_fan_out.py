@@ -8,7 +8,8 @@ import pytest
 from chassis import jetstream
 from chassis.consumer import Consumer
 from chassis.ids import new_id
-from chassis.jetstream import Nats, StreamSpec
+from chassis.jetstream import Nats
+from cli.migrate import topology
 from services.webhooks import events
 from services.webhooks.domain import EVENT_TYPES
 from services.webhooks.listener import Listener
@@ -119,9 +120,7 @@ async def test_the_consumer_hears_public_events_and_nothing_between_services(hou
     await house.subscribe(URL, tenant_id="acc_consumer:test")
     heard = asyncio.Event()
     listener = Listener(house.database, clock=house.clock, make_id=new_id, deliveries_written=heard.set)
-    spec = CONSUMERS[0]
-    stream = StreamSpec(spec.stream, ("skutrail.inventory.>", "skutrail.allocation.>"))
-    await jetstream.declare(nats_url, [stream], [spec])
+    await jetstream.declare(nats_url, *topology())
     nats = Nats(nats_url, "test")
     js = await nats.jetstream()
     internal, public = (
@@ -131,7 +130,7 @@ async def test_the_consumer_hears_public_events_and_nothing_between_services(hou
     for event in (internal, public, public):
         await js.publish(f"skutrail.{event.type}", event.SerializeToString())
 
-    consumer = Consumer(nats, spec, listener.handlers, house.database)
+    consumer = Consumer(nats, CONSUMERS[0], listener.handlers, house.database)
     running = asyncio.create_task(consumer.run())
     async with asyncio.timeout(10):
         await heard.wait()
