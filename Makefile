@@ -69,7 +69,7 @@ $(VENV)/.lock-ready: | $(VENV)/.made
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "Skutrail needs Python 3.11 or newer, as $(PYTHON) or named: make run PYTHON=python3.12"; exit 1; }
+		|| { echo "Skutrail needs Python 3.11 or newer; $(PYTHON) is not. Name one: make run PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) >/dev/null \
 		|| { echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@touch $@

@@ -48,7 +48,7 @@ def list_all(database_url: DatabaseUrl = None) -> None:
     """List all keys, oldest first: id, account and mode, last four characters, limit, state."""
     for key in _run(keys.list_keys(_url(database_url))):
         state = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else f"since {rfc3339(key.created_at)}"
-        print(f"{key.id}  {key.tenant_id:20}  ...{key.last_four}  {key.limit or 'default':>12}  {state}")
+        print(f"{key.id}  {key.tenant_id:20}  ...{key.last_four}  {key.limit or 'default'!s:>12}  {state}")
 
 
 @app.command()

@@ -8,9 +8,7 @@ SKUTRAIL_TEST_NATS_URL       a nats-server with JetStream
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from cli.local.processes import NATS, POSTGRES
 from cli.local.stack import Stack, choose_ports
 from cli.local.system import System
 from cli.provision import DatabaseUrls, provision
+from tests.running import RunningStack, create_key
 
 
 @pytest.fixture(scope="session")
@@ -61,53 +60,13 @@ async def databases(postgres: str, role_passwords: Mapping[str, str]) -> Mapping
     return urls
 
 
-@dataclass(frozen=True)
-class RunningStack:
-    """The whole system. A test that kills a process starts it again before it ends."""
-
-    system: System
-    key: str
-    """A test key of the account `local`."""
-
-    @property
-    def base_url(self) -> str:
-        return self.system.stack.base_url
-
-    async def create_key(self, account: str, *, mode: str = "test", **limit: object) -> str:
-        from gateway.keys import create_key
-
-        url = self.system.stack.databases["gateway"].application
-        return (await create_key(url, account=account, mode=mode, **limit)).secret
-
-    def send_signal(self, name: str, number: signal.Signals) -> None:
-        """SIGSTOP and SIGCONT, for the most part: a process that is there and does not answer."""
-        running = self.system.children[name].running
-        assert running is not None
-        running.send_signal(number)
-
-    async def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Ends a process and waits until it is gone. It stays away until `restart`."""
-        await self.system.children[name].kill(number)
-
-    async def restart(self, name: str) -> None:
-        """Starts a process, after stopping it where it runs, and waits until it is healthy."""
-        child = self.system.children[name]
-        await child.stop()
-        await child.start()
-        await child.wait_healthy()
-
-    def log(self, name: str) -> str:
-        return self.system.children[name].log_file.read_text()
-
-
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """The whole system on free ports, run from the table that `skutrail up` runs."""
     system = System(_stack_in(tmp_path_factory.mktemp("stack")), report=print)
     try:
         await system.start()
-        running = RunningStack(system, key="")
-        yield RunningStack(system, key=await running.create_key("local"))
+        yield RunningStack(system, key=await create_key(system.stack, "local"))
     finally:
         await system.stop()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cli.local import tether
 from cli.local.stack import Stack
 
-HEALTH_POLL_S = 0.05
+HEALTH_POLL_S = 0.1
 KILL_WITHIN_S = 5.0
 LOG_TAIL_LINES = 12
 _LOG_TAIL_BYTES = 16 * 1024
@@ -155,7 +155,6 @@ async def spawn(
             stdout=output,
             stderr=output,
             process_group=0,
-            umask=0o077,
             pass_fds=() if lock is None else (lock,),
         )
     finally:

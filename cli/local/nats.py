@@ -36,7 +36,7 @@ async def prepare(stack: Stack) -> None:
     text = CONFIGURATION.format(
         listen=f"{LOOPBACK}:{stack.ports['nats']}",
         password=json.dumps(stack.secrets.nats_password),
-        store=json.dumps(str(stack.home.root / "nats"), ensure_ascii=False),
+        store=json.dumps(str(data_folder(stack)), ensure_ascii=False),
     )
     write_private(_configuration_file(stack), text)
 
@@ -44,6 +44,10 @@ async def prepare(stack: Stack) -> None:
 async def is_healthy(stack: Stack) -> bool:
     """The server greets with INFO once it listens, and it listens only when JetStream has been recovered."""
     return (await first_line(stack.ports["nats"])).startswith(b"INFO ")
+
+
+def data_folder(stack: Stack) -> Path:
+    return stack.home.root / "nats"
 
 
 def binary() -> Path:

@@ -31,7 +31,7 @@ def _service(name: str, needs: Callable[[Stack], Mapping[str, str]]) -> Process:
         name=name,
         command=_python(f"services.{name}"),
         environment=environment,
-        is_healthy=lambda stack: answers_grpc_health(stack.address(name)),
+        is_healthy=lambda stack: answers_grpc_health(stack.ports[name]),
     )
 
 

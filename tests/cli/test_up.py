@@ -1,0 +1,119 @@
+"""`skutrail up` as a newcomer meets it: started, disturbed, stopped and started again."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+from cli.local.stack import LOOPBACK, free_ports
+
+READY_WITHIN_S = 60
+MOVEMENT = {"sku": "SKU-UP", "warehouse": "SEA-1", "qty": 7, "reason": "receipt"}
+LITERAL_KEY = {"Authorization": "Bearer sk_test_REPLACE"}
+
+
+@dataclass
+class Up:
+    """`skutrail up` in a home folder. Read line by line, as it is printed."""
+
+    home: Path
+    port: int
+    process: Process
+
+    @property
+    def url(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    async def says(self, text: str) -> str:
+        """Reads on until a line holds the text."""
+        assert self.process.stdout is not None
+        seen = ""
+        async with asyncio.timeout(READY_WITHIN_S):
+            while line := (await self.process.stdout.readline()).decode():
+                seen += line
+                if text in line:
+                    return line
+        raise AssertionError(f"{text!r} was never said:\n{seen}")
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    async def interrupt(self) -> int:
+        """What ^C does. Returns the exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGINT)
+        await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+async def start_up(home: Path, port: int) -> Up:
+    environment = os.environ | {"SKUTRAIL_HOME": str(home), "SKUTRAIL_HTTP_PORT": str(port)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "up"), env=environment, stdout=PIPE, stderr=STDOUT
+    )
+    return Up(home, port, process)
+
+
+@pytest.fixture(scope="module")
+async def up(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Up]:
+    started = await start_up(tmp_path_factory.mktemp("up"), free_ports(1)[0])
+    await started.says("^C stops everything")
+    yield started
+    await started.interrupt()
+
+
+async def test_a_port_in_use_is_named_with_the_way_to_choose_another(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as taken:
+        port = taken.getsockname()[1]
+
+        refused = await start_up(tmp_path, port)
+        output, _ = await refused.process.communicate()
+
+    assert refused.process.returncode == 1
+    assert f"port {port}" in output.decode()
+    assert "SKUTRAIL_HTTP_PORT" in output.decode()
+    assert len(output.decode().splitlines()) == 1
+
+
+async def test_a_second_run_beside_the_first_is_refused(up: Up) -> None:
+    second = await start_up(up.home, free_ports(1)[0])
+    output, _ = await second.process.communicate()
+
+    assert second.process.returncode == 1
+    assert f"pid {up.process.pid}, {up.url}" in output.decode()
+
+
+async def test_a_killed_service_is_named_and_comes_back(up: Up) -> None:
+    orders = next(child for child in up.children() if child.cmdline()[-1] == "services.orders")
+
+    orders.kill()
+
+    assert "orders ended (signal SIGKILL)" in await up.says("orders ended")
+    await up.says("orders is ready again")
+
+
+async def test_stopping_leaves_no_process_and_the_next_start_finds_the_data(up: Up) -> None:
+    async with aiohttp.ClientSession(up.url, headers=LITERAL_KEY) as api:
+        recorded = await api.post("/v1/inventory/ledger", json=MOVEMENT)
+        assert recorded.status == 200
+    children = up.children()
+
+    assert await up.interrupt() == 0
+    assert [child for child in children if child.is_running()] == []
+
+    again = await start_up(up.home, up.port)
+    await again.says("^C stops everything")
+    async with aiohttp.ClientSession(again.url, headers=LITERAL_KEY) as api:
+        balance = await (await api.get("/v1/inventory/balance?sku=SKU-UP&warehouse=SEA-1")).json()
+    assert balance["balance"] == 7
+    assert await again.interrupt() == 0
