@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from chassis.errors import Fault, FieldFault
@@ -75,8 +75,9 @@ EVENT_TYPES: Mapping[Status, str] = {
 }
 
 
-# How long a carrier in trouble is tried again before the shipment fails.
-PURCHASE_PATIENCE = timedelta(minutes=15)
+# What inventory takes in one request: what it would refuse must not be queued.
+LINES_MAX = 100
+QTY_MAX = 1_000_000_000
 
 
 class LabelStatus(StrEnum):
@@ -242,66 +243,8 @@ def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
         # Released and consumed follow our own steps; and what has ended or left is not moved by its stock any more.
         return _changed(heard, now), []
     held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
-    moved = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held))
-    return _moved(shipment, moved, fact, now)
-
-
-def next_parcel(shipment: Shipment) -> Parcel | None:
-    """The parcel to buy a label for now; None when there is none."""
-    if shipment.status is not Status.ALLOCATED:
-        return None
-    return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
-
-
-def begin_purchase(shipment: Shipment, warehouse: str, attempt: Attempt, now: datetime) -> Shipment:
-    """Writes down that a label is being bought, before it is. A further try keeps the first one's key and beginning."""
-    parcel = shipment.parcel(warehouse)
-    if parcel.attempt is not None:
-        attempt = replace(attempt, key=parcel.attempt.key, began_at=parcel.attempt.began_at)
-    return _with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
-
-
-def keep_label(
-    shipment: Shipment, warehouse: str, *, tracking_number: str, carrier: str, service: str, now: datetime
-) -> Decision:
-    """The parcel has its label, whatever has become of the shipment meanwhile: it is paid for."""
-    parcel = replace(
-        shipment.parcel(warehouse), label_status=LabelStatus.READY, tracking_number=tracking_number, attempt=None
-    )
-    kept = _with_parcel(replace(shipment, carrier=carrier, service=service), parcel, now)
-    finished, events = finish_labels(kept, now)
-    return replace(finished, version=shipment.version + 1), events
-
-
-def finish_labels(shipment: Shipment, now: datetime) -> Decision:
-    """Label ready, once every parcel has its label; nothing otherwise."""
-    if shipment.status is not Status.ALLOCATED or next_parcel(shipment) is not None:
-        return shipment, []
-    return _moved(shipment, shipment, Fact.LABELS_READY, now)
-
-
-def put_off_purchase(
-    shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime
-) -> Decision:
-    """The try settled nothing: the attempt stays open, free to be taken up again, until patience is over.
-
-    `label_status` says whether a label may exist: unknown, or none.
-    """
-    parcel = shipment.parcel(warehouse)
-    assert parcel.attempt is not None
-    if now >= parcel.attempt.began_at + PURCHASE_PATIENCE:
-        return fail(shipment, warehouse, error, label_status, now)
-    free = replace(parcel.attempt, leased_until=now)
-    return _with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []
-
-
-def fail(shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime) -> Decision:
-    """The carrier will not, or could not for too long. Ends the attempt, and the shipment if it waits for this label."""
-    parcel = replace(shipment.parcel(warehouse), label_status=label_status, attempt=None)
-    closed = _with_parcel(shipment, parcel, now)
-    if shipment.status is not Status.ALLOCATED:
-        return closed, []
-    return _moved(shipment, replace(closed, error=error, allocations=()), Fact.CARRIER_FAILED, now)
+    sourced = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held))
+    return moved(shipment, sourced, fact, now)
 
 
 def step(status: Status, fact: Fact) -> Status:
@@ -311,18 +254,24 @@ def step(status: Status, fact: Fact) -> Status:
     return TRANSITIONS[status][fact]
 
 
-_FACT_OF_STOCK = {StockStatus.HELD: Fact.STOCK_HELD, StockStatus.WAITING: Fact.STOCK_WAITING}
-
-
-def _moved(before: Shipment, after: Shipment, fact: Fact, now: datetime) -> Decision:
+def moved(before: Shipment, after: Shipment, fact: Fact, now: datetime) -> Decision:
     """Takes the step, and announces it if a reader could see a difference."""
-    moved = replace(after, status=step(before.status, fact), version=before.version + 1, updated_at=now)
-    is_visible = (moved.status, moved.allocations) != (before.status, before.allocations)
-    return moved, [_announce(moved)] if is_visible else []
+    after = replace(after, status=step(before.status, fact), version=before.version + 1, updated_at=now)
+    is_visible = (after.status, after.allocations) != (before.status, before.allocations)
+    return after, [_announce(after)] if is_visible else []
+
+
+def with_parcel(shipment: Shipment, parcel: Parcel, now: datetime) -> Shipment:
+    """The shipment with one of its parcels changed."""
+    opened = tuple(parcel if p.warehouse == parcel.warehouse else p for p in shipment.opened_parcels)
+    return _changed(replace(shipment, opened_parcels=opened), now)
 
 
 def _changed(shipment: Shipment, now: datetime) -> Shipment:
     return replace(shipment, version=shipment.version + 1, updated_at=now)
+
+
+_FACT_OF_STOCK = {StockStatus.HELD: Fact.STOCK_HELD, StockStatus.WAITING: Fact.STOCK_WAITING}
 
 
 def _announce(shipment: Shipment) -> ShipmentEvent:
@@ -342,18 +291,13 @@ def _warehouses(held: Sequence[HeldLine]) -> Sequence[str]:
     return list(dict.fromkeys(line.warehouse for line in held))
 
 
-def _with_parcel(shipment: Shipment, parcel: Parcel, now: datetime) -> Shipment:
-    opened = tuple(parcel if p.warehouse == parcel.warehouse else p for p in shipment.opened_parcels)
-    return _changed(replace(shipment, opened_parcels=opened), now)
-
-
 def _check_lines(lines: Sequence[Line]) -> None:
     faults = [
-        FieldFault(f"/line_items/{position}/qty", "out_of_range", "must be 1 or more")
+        FieldFault(f"/line_items/{position}/qty", "out_of_range", f"must be 1 to {QTY_MAX}")
         for position, line in enumerate(lines)
-        if line.qty < 1
+        if not 1 <= line.qty <= QTY_MAX
     ]
-    if not lines:
-        faults = [FieldFault("/line_items", "too_short", "must have at least one line")]
+    if not 1 <= len(lines) <= LINES_MAX:
+        faults = [FieldFault("/line_items", "out_of_range", f"must have 1 to {LINES_MAX} lines")]
     if faults:
         raise Fault("validation_failed", "The shipment's lines are not valid.", fields=faults)

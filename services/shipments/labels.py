@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pymupdf_fonts import fontbuffers
+from pypdf import PdfWriter
 from reportlab.graphics.barcode.code128 import Code128
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
@@ -67,6 +68,19 @@ def draw(sheet: Sheet) -> bytes:
         canvas.showPage()
         canvas.save()
         return document.getvalue()
+
+
+def merge(pages: Sequence[bytes]) -> bytes:
+    """Several labels as one document, a page each. Blocks: call it from a thread."""
+    if len(pages) == 1:
+        return pages[0]
+    writer = PdfWriter()
+    for page in pages:
+        writer.append(io.BytesIO(page))
+    writer.compress_identical_objects()  # every page brings its own copy of the fonts
+    document = io.BytesIO()
+    writer.write(document)
+    return document.getvalue()
 
 
 @cache

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chassis.errors import Fault
-from services.shipments import domain
+from services.shipments import domain, purchasing
 from services.shipments.domain import (
     TRANSITIONS,
     Address,
@@ -52,13 +52,13 @@ def attempt(key: str = "att_1", began_at: datetime = NOW) -> Attempt:
 
 
 def buying(shipment: Shipment, warehouse: str = "SEA-1") -> Shipment:
-    return domain.begin_purchase(shipment, warehouse, attempt(), NOW)
+    return purchasing.begin_purchase(shipment, warehouse, attempt(), NOW)
 
 
 def labeled(shipment: Shipment, *warehouses: str) -> Shipment:
     for warehouse in warehouses:
         shipment = buying(shipment, warehouse)
-        shipment = domain.keep_label(
+        shipment = purchasing.keep_label(
             shipment, warehouse, tracking_number=f"T-{warehouse}", carrier="sandbox", service="ground", now=NOW
         )[0]
     return shipment
@@ -179,8 +179,8 @@ def test_a_label_outlives_the_loss_of_its_stock_and_serves_when_the_stock_return
     short = domain.follow_stock(shipment, waiting(2), NOW)[0]
     again = domain.follow_stock(short, held(3, "SEA-1"), NOW)[0]
 
-    assert domain.next_parcel(again) is None
-    ready, events = domain.finish_labels(again, NOW)
+    assert purchasing.next_parcel(again) is None
+    ready, events = purchasing.finish_labels(again, NOW)
 
     assert ready.parcels[0].tracking_number == "T-SEA-1"
     assert types(events) == ["shipment.label_ready"]
@@ -212,9 +212,9 @@ def test_what_has_left_or_ended_is_not_moved_by_its_stock(status: Status, stock:
 def test_a_shipment_is_label_ready_only_when_every_parcel_has_its_label() -> None:
     first = labeled(allocated("SEA-1", "PDX-1"), "SEA-1")
     assert first.status is Status.ALLOCATED
-    assert domain.next_parcel(first) == first.parcel("PDX-1")
+    assert purchasing.next_parcel(first) == first.parcel("PDX-1")
 
-    second, events = domain.keep_label(
+    second, events = purchasing.keep_label(
         buying(first, "PDX-1"), "PDX-1", tracking_number="T-2", carrier="sandbox", service="ground", now=LATER
     )
 
@@ -226,9 +226,9 @@ def test_a_shipment_is_label_ready_only_when_every_parcel_has_its_label() -> Non
 
 def test_an_attempt_is_written_down_and_a_second_try_keeps_its_key_and_its_beginning() -> None:
     first = buying(allocated())
-    put_off = domain.put_off_purchase(first, "SEA-1", LOST, LabelStatus.UNKNOWN, LATER)[0]
+    put_off = purchasing.put_off_purchase(first, "SEA-1", LOST, LabelStatus.UNKNOWN, LATER)[0]
 
-    second = domain.begin_purchase(put_off, "SEA-1", attempt("att_2", LATER), LATER)
+    second = purchasing.begin_purchase(put_off, "SEA-1", attempt("att_2", LATER), LATER)
 
     parcel = second.parcel("SEA-1")
     assert parcel.label_status is LabelStatus.PURCHASING
@@ -238,7 +238,7 @@ def test_an_attempt_is_written_down_and_a_second_try_keeps_its_key_and_its_begin
 def test_a_label_that_comes_after_the_stock_was_lost_is_kept() -> None:
     short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
 
-    kept, events = domain.keep_label(
+    kept, events = purchasing.keep_label(
         short, "SEA-1", tracking_number="T-1", carrier="sandbox", service="ground", now=NOW
     )
 
@@ -250,7 +250,7 @@ def test_a_label_that_comes_after_the_stock_was_lost_is_kept() -> None:
 def test_a_refusal_fails_the_shipment_with_the_carriers_words_and_lets_go_of_the_stock() -> None:
     refused = Failure("address_rejected", "No such street.")
 
-    failed, events = domain.fail(buying(allocated()), "SEA-1", refused, LabelStatus.NONE, NOW)
+    failed, events = purchasing.fail(buying(allocated()), "SEA-1", refused, LabelStatus.NONE, NOW)
 
     assert (failed.status, failed.error, list(failed.allocations)) == (Status.FAILED, refused, [])
     assert types(events) == ["shipment.failed"]
@@ -259,7 +259,7 @@ def test_a_refusal_fails_the_shipment_with_the_carriers_words_and_lets_go_of_the
 def test_a_refusal_that_comes_after_the_stock_was_lost_only_ends_the_attempt() -> None:
     short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
 
-    after, events = domain.fail(short, "SEA-1", Failure("address_rejected", "No."), LabelStatus.NONE, NOW)
+    after, events = purchasing.fail(short, "SEA-1", Failure("address_rejected", "No."), LabelStatus.NONE, NOW)
 
     assert (after.status, after.error) == (Status.BACKORDERED, None)
     assert after.parcel("SEA-1").attempt is None
@@ -268,14 +268,14 @@ def test_a_refusal_that_comes_after_the_stock_was_lost_only_ends_the_attempt() -
 
 def test_trouble_is_waited_out_for_minutes_and_then_fails_the_shipment() -> None:
     trying = buying(allocated())
-    patience_ends = NOW + domain.PURCHASE_PATIENCE
+    patience_ends = NOW + purchasing.PATIENCE
 
-    put_off, events = domain.put_off_purchase(
+    put_off, events = purchasing.put_off_purchase(
         trying, "SEA-1", LOST, LabelStatus.NONE, patience_ends - timedelta(seconds=1)
     )
     assert (put_off.status, events) == (Status.ALLOCATED, [])
 
-    failed, events = domain.put_off_purchase(put_off, "SEA-1", LOST, LabelStatus.NONE, patience_ends)
+    failed, events = purchasing.put_off_purchase(put_off, "SEA-1", LOST, LabelStatus.NONE, patience_ends)
     assert (failed.status, failed.error) == (Status.FAILED, LOST)
     assert types(events) == ["shipment.failed"]
 
@@ -286,9 +286,9 @@ def test_every_change_raises_the_version_by_one() -> None:
     for change in (
         lambda s: domain.follow_stock(s, held(1, "SEA-1"), NOW)[0],
         buying,
-        lambda s: domain.put_off_purchase(s, "SEA-1", LOST, LabelStatus.NONE, NOW)[0],
+        lambda s: purchasing.put_off_purchase(s, "SEA-1", LOST, LabelStatus.NONE, NOW)[0],
         buying,
-        lambda s: domain.keep_label(s, "SEA-1", tracking_number="T", carrier="c", service="s", now=NOW)[0],
+        lambda s: purchasing.keep_label(s, "SEA-1", tracking_number="T", carrier="c", service="s", now=NOW)[0],
         lambda s: domain.follow_stock(s, waiting(2), NOW)[0],
     ):
         shipment = change(shipment)

@@ -1,0 +1,38 @@
+"""In, by event: which step follows which event. Why repetition and disorder are harmless: steps.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chassis.consumer import Consumer, Handler
+from chassis.database import Database
+from chassis.jetstream import ConsumerSpec, Nats
+from services.shipments import topology
+from services.shipments.steps import Steps
+from skutrail.v1 import events_pb2
+
+
+def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
+    """Per consumer: {event type: step}."""
+
+    async def allocate(event: events_pb2.Event) -> None:
+        await steps.allocate(event.tenant_id, event.shipment.id)
+
+    async def release_stock(event: events_pb2.Event) -> None:
+        await steps.release_stock(event.tenant_id, event.shipment.id)
+
+    async def buy_labels(event: events_pb2.Event) -> None:
+        await steps.buy_labels(event.tenant_id, event.shipment.id)
+
+    async def follow_stock(event: events_pb2.Event) -> None:
+        await steps.follow_stock(event.tenant_id, event.allocation)
+
+    return {
+        topology.STOCK_STEPS: {"shipment.created": allocate, "shipment.failed": release_stock},
+        topology.LABEL_STEPS: {"shipment.allocated": buy_labels},
+        topology.STOCK_NEWS: {"allocation.changed": follow_stock},
+    }
+
+
+def consumers(nats: Nats, database: Database, steps: Steps) -> list[Consumer]:
+    return [Consumer(nats, spec, of_type, database) for spec, of_type in handlers(steps).items()]

@@ -1,0 +1,83 @@
+"""What is allowed in buying labels. Pure, as domain.py is: an attempt is opened, put off or closed by these alone.
+
+At most one label is bought per parcel. An attempt that is open may have been sent; its key outlives every try of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.shipments.domain import (
+    Attempt,
+    Decision,
+    Fact,
+    Failure,
+    LabelStatus,
+    Parcel,
+    Shipment,
+    Status,
+    moved,
+    with_parcel,
+)
+
+# How long a carrier in trouble is tried again before the shipment fails.
+PATIENCE = timedelta(minutes=15)
+
+
+def next_parcel(shipment: Shipment) -> Parcel | None:
+    """The parcel to buy a label for now; None when there is none."""
+    if shipment.status is not Status.ALLOCATED:
+        return None
+    return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
+
+
+def begin_purchase(shipment: Shipment, warehouse: str, attempt: Attempt, now: datetime) -> Shipment:
+    """Writes down that a label is being bought, before it is. A further try keeps the first one's key and beginning."""
+    parcel = shipment.parcel(warehouse)
+    if parcel.attempt is not None:
+        attempt = replace(attempt, key=parcel.attempt.key, began_at=parcel.attempt.began_at)
+    return with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
+
+
+def keep_label(
+    shipment: Shipment, warehouse: str, *, tracking_number: str, carrier: str, service: str, now: datetime
+) -> Decision:
+    """The parcel has its label, whatever has become of the shipment meanwhile: it is paid for."""
+    parcel = replace(
+        shipment.parcel(warehouse), label_status=LabelStatus.READY, tracking_number=tracking_number, attempt=None
+    )
+    kept = with_parcel(replace(shipment, carrier=carrier, service=service), parcel, now)
+    finished, events = finish_labels(kept, now)
+    return replace(finished, version=shipment.version + 1), events
+
+
+def finish_labels(shipment: Shipment, now: datetime) -> Decision:
+    """Label ready, once every parcel has its label; nothing otherwise."""
+    if shipment.status is not Status.ALLOCATED or next_parcel(shipment) is not None:
+        return shipment, []
+    return moved(shipment, shipment, Fact.LABELS_READY, now)
+
+
+def put_off_purchase(
+    shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime
+) -> Decision:
+    """The try settled nothing: the attempt stays open, free to be taken up again, until patience is over.
+
+    `label_status` says whether a label may exist: unknown, or none.
+    """
+    parcel = shipment.parcel(warehouse)
+    assert parcel.attempt is not None
+    if now >= parcel.attempt.began_at + PATIENCE:
+        return fail(shipment, warehouse, error, label_status, now)
+    free = replace(parcel.attempt, leased_until=now)
+    return with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []
+
+
+def fail(shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime) -> Decision:
+    """The carrier will not, or could not for too long. Ends the attempt, and the shipment that waits for this label."""
+    parcel = replace(shipment.parcel(warehouse), label_status=label_status, attempt=None)
+    closed = with_parcel(shipment, parcel, now)
+    if shipment.status is not Status.ALLOCATED:
+        return closed, []
+    return moved(shipment, replace(closed, error=error, allocations=()), Fact.CARRIER_FAILED, now)

@@ -1,0 +1,229 @@
+"""What is remembered: shipments, their parcels, the labels that were bought. Queries only, no rules.
+
+A shipment and its parcels change only under the lock of the shipment's row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.shipments.domain import (
+    Address,
+    Attempt,
+    Failure,
+    HeldLine,
+    LabelStatus,
+    Line,
+    Parcel,
+    Shipment,
+    Status,
+)
+
+_INSERT = text("""
+    INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, carrier, service,
+        allocations, error_code, error_message, version, allocation_version, created_at, updated_at)
+    VALUES (:tenant_id, :id, :order_id, :status, CAST(:ship_to AS jsonb), CAST(:line_items AS jsonb), :carrier_hint,
+        :carrier, :service, CAST(:allocations AS jsonb), :error_code, :error_message, :version, :allocation_version,
+        :created_at, :updated_at)
+""")
+
+_UPDATE = text("""
+    UPDATE shipment SET status = :status, carrier = :carrier, service = :service,
+        allocations = CAST(:allocations AS jsonb), error_code = :error_code, error_message = :error_message,
+        version = :version, allocation_version = :allocation_version, updated_at = :updated_at
+    WHERE tenant_id = :tenant_id AND id = :id
+""")
+
+_SAVE_PARCEL = text("""
+    INSERT INTO parcel (tenant_id, shipment_id, warehouse, number, reference, label_status, tracking_number,
+        attempt_key, began_at, tried_at, leased_until)
+    VALUES (:tenant_id, :shipment_id, :warehouse, :number, :reference, :label_status, :tracking_number,
+        :attempt_key, :began_at, :tried_at, :leased_until)
+    ON CONFLICT (tenant_id, shipment_id, warehouse) DO UPDATE SET
+        label_status = excluded.label_status, tracking_number = excluded.tracking_number,
+        attempt_key = excluded.attempt_key, began_at = excluded.began_at, tried_at = excluded.tried_at,
+        leased_until = excluded.leased_until
+""")
+
+_LOCK = text("SELECT 1 FROM shipment WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE")
+
+# One statement for a shipment and its parcels: two would see two moments.
+_FIND = text("""
+    SELECT s.*, (
+        SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
+        WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
+    ) AS parcels
+    FROM shipment s
+    WHERE s.tenant_id = :tenant_id AND s.id = :id
+""")
+
+_FIND_BY_ORDER = text("""
+    SELECT s.*, (
+        SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
+        WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
+    ) AS parcels
+    FROM shipment s
+    WHERE s.tenant_id = :tenant_id AND s.order_id = :order_id
+    ORDER BY s.created_at, s.id LIMIT :limit
+""")
+
+_UNATTENDED = text("""
+    SELECT tenant_id, id FROM shipment
+    WHERE status = :status AND status IN ('queued', 'allocated') AND updated_at < :before
+    ORDER BY updated_at LIMIT :limit
+""")
+
+_ADD_LABEL = text("""
+    INSERT INTO label (tenant_id, shipment_id, warehouse, content, carrier, service, created_at)
+    VALUES (:tenant_id, :shipment_id, :warehouse, :content, :carrier, :service, :now)
+""")
+
+_LABELS = text("SELECT warehouse, content FROM label WHERE tenant_id = :tenant_id AND shipment_id = :shipment_id")
+
+
+async def insert(tx: AsyncConnection, shipment: Shipment) -> None:
+    await tx.execute(_INSERT, _columns(shipment))
+
+
+async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None:
+    """Saves what has changed of a shipment that `lock` gave."""
+    await tx.execute(_UPDATE, _columns(after))
+    changed = [
+        _parcel_columns(after, parcel, number)
+        for number, parcel in enumerate(after.opened_parcels, start=1)
+        if parcel not in before.opened_parcels
+    ]
+    if changed:
+        await tx.execute(_SAVE_PARCEL, changed)
+
+
+async def lock(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
+    """The shipment, locked until the transaction ends."""
+    # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
+    locked = await tx.execute(_LOCK, {"tenant_id": tenant_id, "id": shipment_id})
+    return await find(tx, tenant_id, shipment_id) if locked.first() is not None else None
+
+
+async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
+    row = (await tx.execute(_FIND, {"tenant_id": tenant_id, "id": shipment_id})).first()
+    return _shipment(row) if row is not None else None
+
+
+async def find_by_order(tx: AsyncConnection, tenant_id: str, order_id: str, *, limit: int) -> list[Shipment]:
+    """Oldest first."""
+    rows = await tx.execute(_FIND_BY_ORDER, {"tenant_id": tenant_id, "order_id": order_id, "limit": limit})
+    return [_shipment(row) for row in rows]
+
+
+async def find_unattended(
+    tx: AsyncConnection, status: Status, *, before: datetime, limit: int
+) -> list[tuple[str, str]]:
+    """(tenant, id) of the shipments of a status that nothing has happened to since, longest first."""
+    rows = await tx.execute(_UNATTENDED, {"status": status, "before": before, "limit": limit})
+    return [(row.tenant_id, row.id) for row in rows]
+
+
+async def add_label(
+    tx: AsyncConnection,
+    shipment: Shipment,
+    warehouse: str,
+    *,
+    content: bytes,
+    carrier: str,
+    service: str,
+    now: datetime,
+) -> None:
+    row = {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id, "warehouse": warehouse, "now": now}
+    await tx.execute(_ADD_LABEL, {**row, "content": content, "carrier": carrier, "service": service})
+
+
+async def find_labels(tx: AsyncConnection, shipment: Shipment) -> Mapping[str, bytes]:
+    """The labels that were bought, by warehouse."""
+    rows = await tx.execute(_LABELS, {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id})
+    return {row.warehouse: row.content for row in rows}
+
+
+def _columns(shipment: Shipment) -> dict[str, Any]:
+    error = shipment.error
+    return {
+        "tenant_id": shipment.tenant_id,
+        "id": shipment.id,
+        "order_id": shipment.order_id,
+        "status": shipment.status,
+        "ship_to": json.dumps(asdict(shipment.ship_to)),
+        "line_items": json.dumps([asdict(line) for line in shipment.line_items]),
+        "carrier_hint": shipment.carrier_hint,
+        "carrier": shipment.carrier,
+        "service": shipment.service,
+        "allocations": json.dumps([asdict(line) for line in shipment.allocations]),
+        "error_code": error.code if error else None,
+        "error_message": error.message if error else None,
+        "version": shipment.version,
+        "allocation_version": shipment.allocation_version,
+        "created_at": shipment.created_at,
+        "updated_at": shipment.updated_at,
+    }
+
+
+def _parcel_columns(shipment: Shipment, parcel: Parcel, number: int) -> dict[str, Any]:
+    attempt = parcel.attempt
+    return {
+        "tenant_id": shipment.tenant_id,
+        "shipment_id": shipment.id,
+        "warehouse": parcel.warehouse,
+        "number": number,
+        "reference": parcel.reference,
+        "label_status": parcel.label_status,
+        "tracking_number": parcel.tracking_number,
+        "attempt_key": attempt.key if attempt else None,
+        "began_at": attempt.began_at if attempt else None,
+        "tried_at": attempt.tried_at if attempt else None,
+        "leased_until": attempt.leased_until if attempt else None,
+    }
+
+
+def _shipment(row: Row[Any]) -> Shipment:
+    return Shipment(
+        tenant_id=row.tenant_id,
+        id=row.id,
+        order_id=row.order_id,
+        status=Status(row.status),
+        ship_to=Address(**row.ship_to),
+        line_items=tuple(Line(**line) for line in row.line_items),
+        carrier_hint=row.carrier_hint,
+        carrier=row.carrier,
+        service=row.service,
+        allocations=tuple(HeldLine(**line) for line in row.allocations),
+        opened_parcels=tuple(_parcel(parcel) for parcel in row.parcels or ()),
+        error=Failure(row.error_code, row.error_message) if row.error_code else None,
+        version=row.version,
+        allocation_version=row.allocation_version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _parcel(row: Mapping[str, Any]) -> Parcel:
+    return Parcel(
+        warehouse=row["warehouse"],
+        reference=row["reference"],
+        label_status=LabelStatus(row["label_status"]),
+        tracking_number=row["tracking_number"],
+        attempt=_attempt(row) if row["attempt_key"] else None,
+    )
+
+
+def _attempt(row: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        key=row["attempt_key"],
+        began_at=datetime.fromisoformat(row["began_at"]),
+        tried_at=datetime.fromisoformat(row["tried_at"]),
+        leased_until=datetime.fromisoformat(row["leased_until"]),
+    )

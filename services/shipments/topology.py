@@ -1,0 +1,30 @@
+"""The stream shipments publishes to, and the durable consumers it listens by. Declared by `skutrail migrate`."""
+
+from datetime import timedelta
+
+from chassis.jetstream import ConsumerSpec, StreamSpec
+
+SHIPMENTS = StreamSpec(name="SHIPMENTS", subjects=("skutrail.shipment.*",))
+
+STOCK_STEPS = ConsumerSpec(
+    stream="SHIPMENTS",
+    name="shipments-stock-steps",
+    subjects=("skutrail.shipment.created", "skutrail.shipment.failed"),
+    ack_wait=timedelta(seconds=10),
+)
+# By itself, so that a slow carrier holds up nobody's stock. A carrier answers in 20 s or not at all.
+LABEL_STEPS = ConsumerSpec(
+    stream="SHIPMENTS",
+    name="shipments-label-steps",
+    subjects=("skutrail.shipment.allocated",),
+    ack_wait=timedelta(seconds=30),
+)
+STOCK_NEWS = ConsumerSpec(
+    stream="INVENTORY",
+    name="shipments-stock-news",
+    subjects=("skutrail.allocation.changed",),
+    ack_wait=timedelta(seconds=10),
+)
+
+STREAMS = (SHIPMENTS,)
+CONSUMERS = (STOCK_STEPS, LABEL_STEPS, STOCK_NEWS)

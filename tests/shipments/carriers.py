@@ -1,0 +1,72 @@
+"""The outside world: a carrier that does what a test tells it, and remembers what it sold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from datetime import timedelta
+
+from services.shipments.carriers.port import CarrierUnavailable, Label, OutcomeUnknown, Purchase
+
+Answer = Callable[["ScriptedCarrier", Purchase], Label]
+
+
+class ScriptedCarrier:
+    """Sells at once, unless `script` holds an answer for the next purchase, or `faults` one for this parcel.
+
+    `sold` counts purchases per reference.
+    """
+
+    name = "scripted"
+    answers_within = timedelta(seconds=1)
+    settles_after = timedelta(0)
+
+    def __init__(self, *script: Answer) -> None:
+        self.script = list(script)
+        self.sold: Counter[str] = Counter()
+        self.asked: list[Purchase] = []
+        self.was_asked = asyncio.Event()
+        self.faults: dict[str, Exception] = {}
+        self.finds_nothing = False
+        self.is_unreachable = False
+        self.gate: asyncio.Event | None = None
+        self._labels: dict[str, Label] = {}
+
+    def choose_service(self, carrier_hint: str | None) -> str:
+        return f"scripted_{carrier_hint}"
+
+    async def buy(self, purchase: Purchase) -> Label:
+        self.asked.append(purchase)
+        self.was_asked.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if purchase.reference in self.faults:
+            raise self.faults[purchase.reference]
+        return self.script.pop(0)(self, purchase) if self.script else self.sell(purchase)
+
+    async def find_by_reference(self, reference: str) -> Label | None:
+        if self.is_unreachable:
+            raise CarrierUnavailable("no route")
+        return None if self.finds_nothing else self._labels.get(reference)
+
+    def sell(self, purchase: Purchase) -> Label:
+        self.sold[purchase.reference] += 1
+        number = f"T-{purchase.reference}-{self.sold[purchase.reference]}"
+        label = Label(number, f"%PDF {number}".encode(), self.name, purchase.service)
+        self._labels[purchase.reference] = label
+        return label
+
+
+def fails(failure: Exception) -> Answer:
+    """The purchase fails, and nothing is sold."""
+
+    def answer(_: ScriptedCarrier, __: Purchase) -> Label:
+        raise failure
+
+    return answer
+
+
+def sells_and_loses_the_answer(carrier: ScriptedCarrier, purchase: Purchase) -> Label:
+    carrier.sell(purchase)
+    raise OutcomeUnknown("connection reset")

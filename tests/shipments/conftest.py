@@ -1,0 +1,181 @@
+"""Shipments on a real database beside a real inventory, and short words for what happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import grpc
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import rpc
+from chassis.clock import utc_now
+from chassis.database import Database, create_engine
+from chassis.ids import new_id
+from chassis.jetstream import Nats
+from chassis.outbox import Relay
+from cli.provision import DatabaseUrls
+from services.inventory.server import InventoryServer
+from services.inventory.waker import Waker
+from services.shipments import listener, operations, store
+from services.shipments.carriers.port import Carrier
+from services.shipments.domain import Address, HeldLine, Line, Shipment, ShipmentRequest, Stock, StockStatus
+from services.shipments.events import Announcer
+from services.shipments.links import LabelLinks
+from services.shipments.steps import Steps
+from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc
+from tests.shipments.carriers import ScriptedCarrier
+
+T = TypeVar("T")
+
+ADA = Address("Ada Lovelace", "1 Shoreline Dr", None, "Seattle", "WA", "98101", "US")
+ANNOUNCER = Announcer(LabelLinks("https://api.example.com", key=bytes(range(32))), new_id)
+
+_OUTBOX = text("SELECT payload FROM outbox WHERE key LIKE :prefix ORDER BY id")
+
+
+@dataclass
+class Clock:
+    """Time that passes when told to."""
+
+    now: datetime = field(default_factory=utc_now)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def passes(self, time: timedelta) -> None:
+        self.now += time
+
+
+@dataclass
+class Shipments:
+    """The service without its doors, for one tenant that nobody else uses."""
+
+    database: Database
+    inventory: inventory_pb2_grpc.InventoryStub
+    tenant_id: str
+    clock: Clock
+    carrier: ScriptedCarrier
+
+    @property
+    def steps(self) -> Steps:
+        return self.steps_with(self.carrier)
+
+    def steps_with(self, carrier: Carrier) -> Steps:
+        return Steps(
+            database=self.database,
+            inventory=self.inventory,
+            carrier=carrier,
+            announcer=ANNOUNCER,
+            clock=self.clock,
+            new_id=new_id,
+            nudge=lambda: None,
+        )
+
+    async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        return await self.database.run(operation)
+
+    async def create(self, *lines: Line, name: str = "Ada Lovelace", order_id: str = "ord_1") -> Shipment:
+        request = ShipmentRequest(
+            self.tenant_id, order_id, replace(ADA, name=name), lines or (Line("SKU-1", 2),), "ups_ground"
+        )
+        return await self.run(
+            lambda tx: operations.create_shipment(
+                tx, request, shipment_id=new_id("shp"), announcer=ANNOUNCER, now=self.clock()
+            )
+        )
+
+    async def hear_of_stock(self, shipment: Shipment, status: StockStatus, version: int, *warehouses: str) -> Shipment:
+        """Inventory's news, without inventory."""
+        stock = Stock(status, version, [HeldLine("SKU-1", warehouse, 1) for warehouse in warehouses])
+        await self.run(
+            lambda tx: operations.follow_stock(
+                tx, self.tenant_id, shipment.id, stock, announcer=ANNOUNCER, now=self.clock()
+            )
+        )
+        return await self.read(shipment)
+
+    async def allocated(self, *warehouses: str) -> Shipment:
+        return await self.hear_of_stock(await self.create(), StockStatus.HELD, 1, *warehouses or ("SEA-1",))
+
+    async def read(self, shipment: Shipment) -> Shipment:
+        found = await self.run(lambda tx: store.find(tx, self.tenant_id, shipment.id))
+        assert found is not None
+        return found
+
+    async def events(self, shipment: Shipment) -> list[events_pb2.Event]:
+        """What was announced of a shipment, in order."""
+        rows = await self.run(lambda tx: tx.execute(_OUTBOX, {"prefix": f"{self.tenant_id}/{shipment.id}"}))
+        return [events_pb2.Event.FromString(row.payload) for row in rows]
+
+    async def event_types(self, shipment: Shipment) -> list[str]:
+        return [event.type for event in await self.events(shipment)]
+
+    async def deliver(self, event: events_pb2.Event) -> None:
+        """Hands an event to every handler of its type, as the consumers do."""
+        for of_type in listener.handlers(self.steps).values():
+            if event.type in of_type:
+                await of_type[event.type](event)
+
+    async def receive(self, qty: int, sku: str = "SKU-1", warehouse: str = "SEA-1") -> None:
+        """Stock arrives in the real inventory."""
+        await self.record(qty, inventory_pb2.REASON_RECEIPT, sku, warehouse)
+
+    async def record(
+        self, qty: int, reason: inventory_pb2.Reason, sku: str = "SKU-1", warehouse: str = "SEA-1"
+    ) -> None:
+        movement = inventory_pb2.Movement(
+            tenant_id=self.tenant_id,
+            idempotency=common_pb2.IdempotencyKey(key=new_id("key"), fingerprint=b"f"),
+            sku=sku,
+            warehouse=warehouse,
+            qty=qty,
+            reason=reason,
+        )
+        reply = await rpc.call(
+            self.inventory.RecordMovements, inventory_pb2.RecordMovementsRequest(movements=[movement])
+        )
+        assert reply.outcomes[0].HasField("entry")
+
+    async def allocation_of(self, shipment: Shipment) -> inventory_pb2.Allocation:
+        """How inventory says the shipment stands."""
+        lines = [inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items]
+        request = inventory_pb2.AllocateRequest(tenant_id=self.tenant_id, request_id=shipment.id, lines=lines)
+        return await rpc.call(self.inventory.Allocate, request)
+
+
+@pytest.fixture(scope="session")
+async def shipments_database(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Database]:
+    database = Database(create_engine(databases["shipments"].application))
+    yield database
+    await database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def inventory_stub(
+    databases: Mapping[str, DatabaseUrls], nats_url: str
+) -> AsyncIterator[inventory_pb2_grpc.InventoryStub]:
+    """A real inventory behind real gRPC."""
+    database = Database(create_engine(databases["inventory"].application, pool_size=4))
+    nats = Nats(nats_url, "test")
+    relay = Relay(database.engine, nats)
+    servicer = InventoryServer(database, relay, Waker(database, relay, utc_now, new_id), utc_now, new_id)
+    server = rpc.Server("127.0.0.1:0", ready=database.is_up)
+    await server.start(
+        lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]
+    )
+    channel: grpc.aio.Channel = rpc.channel(f"127.0.0.1:{server.port}")
+    yield inventory_pb2_grpc.InventoryStub(channel)
+    await channel.close()
+    await server.stop()
+    await nats.close()
+    await database.engine.dispose()
+
+
+@pytest.fixture
+def shipments(shipments_database: Database, inventory_stub: inventory_pb2_grpc.InventoryStub) -> Shipments:
+    return Shipments(shipments_database, inventory_stub, new_id("tenant"), Clock(), ScriptedCarrier())

@@ -1,0 +1,168 @@
+"""The door for calls: real gRPC, one happy path and one refusal per method."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from urllib.parse import parse_qs, urlsplit
+
+import pypdfium2
+import pytest
+import zxingcpp
+
+from chassis import rpc
+from chassis.errors import Fault
+from chassis.ids import new_id
+from services.shipments.carriers.sandbox import SandboxCarrier
+from services.shipments.domain import Line, Shipment, Status
+from services.shipments.server import SERVICE_NAME, ShipmentsServer
+from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
+from tests.shipments.conftest import ANNOUNCER, Shipments
+
+Stub = shipments_pb2_grpc.ShipmentsStub
+
+
+@pytest.fixture
+async def stub(shipments: Shipments) -> AsyncIterator[Stub]:
+    servicer = ShipmentsServer(shipments.database, ANNOUNCER, shipments.clock, new_id, nudge=lambda: None)
+    server = rpc.Server("127.0.0.1:0", ready=shipments.database.is_up)
+    await server.start(lambda s: shipments_pb2_grpc.add_ShipmentsServicer_to_server(servicer, s), [SERVICE_NAME])
+    channel = rpc.channel(f"127.0.0.1:{server.port}")
+    yield Stub(channel)
+    await channel.close()
+    await server.stop()
+
+
+def create_request(shipments: Shipments, key: str = "key-1", **more: object) -> shipments_pb2.CreateShipmentRequest:
+    return shipments_pb2.CreateShipmentRequest(
+        **{  # type: ignore[arg-type]
+            "tenant_id": shipments.tenant_id,
+            "idempotency": common_pb2.IdempotencyKey(key=key, fingerprint=b"f"),
+            "order_id": "ord_1",
+            "ship_to": shipments_pb2.Address(
+                name="Ada Lovelace", line1="1 Shoreline Dr", city="Seattle", postal="98101", country="US"
+            ),
+            "line_items": [inventory_pb2.StockLine(sku="SKU-1", qty=2)],
+            **more,
+        }
+    )
+
+
+async def labeled(shipments: Shipments, *warehouses: str) -> Shipment:
+    shipment = await shipments.allocated(*warehouses)
+    await shipments.steps_with(SandboxCarrier()).buy_labels(shipments.tenant_id, shipment.id)
+    return await shipments.read(shipment)
+
+
+async def token_of(stub: Stub, shipment: Shipment) -> str:
+    message = await rpc.call(
+        stub.GetShipment, shipments_pb2.GetShipmentRequest(tenant_id=shipment.tenant_id, id=shipment.id)
+    )
+    return parse_qs(urlsplit(message.label_url).query)["token"][0]
+
+
+async def test_a_created_shipment_is_queued_and_can_be_read(shipments: Shipments, stub: Stub) -> None:
+    reply = await rpc.call(stub.CreateShipment, create_request(shipments, carrier_hint="ups_ground"))
+
+    read = await rpc.call(
+        stub.GetShipment, shipments_pb2.GetShipmentRequest(tenant_id=shipments.tenant_id, id=reply.shipment.id)
+    )
+    assert read == reply.shipment
+    assert read.status == shipments_pb2.SHIPMENT_STATUS_QUEUED
+    assert read.carrier_hint == "ups_ground"
+    assert not read.ship_to.HasField("state")
+    assert not reply.replayed
+
+
+async def test_the_same_key_answers_the_same_and_creates_nothing_more(shipments: Shipments, stub: Stub) -> None:
+    first = await rpc.call(stub.CreateShipment, create_request(shipments))
+    again = await rpc.call(stub.CreateShipment, create_request(shipments))
+
+    assert again.replayed
+    assert again.shipment == first.shipment
+    orders = await rpc.call(
+        stub.ListShipmentsOfOrder,
+        shipments_pb2.ListShipmentsOfOrderRequest(tenant_id=shipments.tenant_id, order_id="ord_1"),
+    )
+    assert list(orders.shipments) == [first.shipment]
+
+
+async def test_a_finished_key_can_be_looked_up(shipments: Shipments, stub: Stub) -> None:
+    key = common_pb2.IdempotencyKey(key="key-1", fingerprint=b"f")
+    wanted = common_pb2.LookUpAnswerRequest(tenant_id=shipments.tenant_id, idempotency=key)
+    assert not (await rpc.call(stub.LookUpAnswer, wanted)).found
+
+    created = await rpc.call(stub.CreateShipment, create_request(shipments))
+
+    found = await rpc.call(stub.LookUpAnswer, wanted)
+    assert shipments_pb2.CreateShipmentReply.FromString(found.reply) == created
+
+
+async def test_a_refused_request_leaves_its_key_free(shipments: Shipments, stub: Stub) -> None:
+    with pytest.raises(Fault) as refused:
+        await rpc.call(stub.CreateShipment, create_request(shipments, line_items=[]))
+    assert refused.value.code == "validation_failed"
+
+    reply = await rpc.call(stub.CreateShipment, create_request(shipments))
+
+    assert not reply.replayed
+
+
+async def test_a_label_is_read_by_its_tenant_and_by_whoever_holds_the_link(shipments: Shipments, stub: Stub) -> None:
+    shipment = await labeled(shipments)
+
+    by_tenant = await rpc.call(
+        stub.GetLabel, shipments_pb2.GetLabelRequest(tenant_id=shipments.tenant_id, shipment_id=shipment.id)
+    )
+    by_link = await rpc.call(
+        stub.GetLabel,
+        shipments_pb2.GetLabelRequest(shipment_id=shipment.id, token=await token_of(stub, shipment)),
+    )
+
+    assert by_link == by_tenant
+    assert by_tenant.content_type == "application/pdf"
+    assert by_tenant.sha256 == hashlib.sha256(by_tenant.content).hexdigest()
+
+
+async def test_several_parcels_are_one_document_with_a_page_each(shipments: Shipments, stub: Stub) -> None:
+    shipment = await labeled(shipments, "SEA-1", "PDX-1", "ŁÓDŹ-1")
+    wanted = shipments_pb2.GetLabelRequest(tenant_id=shipments.tenant_id, shipment_id=shipment.id)
+
+    label = await rpc.call(stub.GetLabel, wanted)
+
+    pages = list(pypdfium2.PdfDocument(label.content))
+    read = [zxingcpp.read_barcodes(page.render(scale=203 / 72).to_pil())[0].text for page in pages]
+    assert read == [parcel.tracking_number for parcel in shipment.parcels]
+    assert "ŁÓDŹ-1" in pages[2].get_textpage().get_text_range()
+    assert [page.get_size() for page in pages] == [(288.0, 432.0)] * 3
+    assert (await rpc.call(stub.GetLabel, wanted)).sha256 == label.sha256
+
+
+async def test_a_label_that_is_not_there_is_not_found_whoever_asks(shipments: Shipments, stub: Stub) -> None:
+    queued, ready, other = await shipments.create(Line("SKU-1", 1)), await labeled(shipments), await labeled(shipments)
+    assert ready.status is Status.LABEL_READY
+    token = await token_of(stub, other)
+
+    for wanted in (
+        shipments_pb2.GetLabelRequest(tenant_id=shipments.tenant_id, shipment_id=queued.id),
+        shipments_pb2.GetLabelRequest(tenant_id="tenant_else", shipment_id=ready.id),
+        shipments_pb2.GetLabelRequest(shipment_id=ready.id),
+        shipments_pb2.GetLabelRequest(shipment_id=ready.id, token=token),
+        shipments_pb2.GetLabelRequest(shipment_id=ready.id, token=token[:-2] + "AA"),
+    ):
+        with pytest.raises(Fault) as refused:
+            await rpc.call(stub.GetLabel, wanted)
+        assert refused.value.code == "not_found"
+
+
+async def test_the_largest_shipment_there_can_be_is_one_document_within_its_bound(
+    shipments: Shipments, stub: Stub
+) -> None:
+    shipment = await labeled(shipments, *(f"WH-{number}" for number in range(100)))
+
+    label = await rpc.call(
+        stub.GetLabel,
+        shipments_pb2.GetLabelRequest(tenant_id=shipments.tenant_id, shipment_id=shipment.id),
+        timeout_s=10.0,
+    )
+
+    assert len(pypdfium2.PdfDocument(label.content)) == 100
+    assert len(label.content) <= 1024 * 1024

@@ -1,0 +1,149 @@
+"""The steps with a real inventory: stock is asked for, followed and given back, and repetition changes nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from chassis.consumer import RetryLater
+from services.shipments import purchasing, sweeper
+from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable
+from services.shipments.carriers.sandbox import SandboxCarrier
+from services.shipments.domain import Line, Shipment, Status
+from services.shipments.sweeper import Sweeper
+from skutrail.v1 import events_pb2, inventory_pb2
+from tests.shipments.carriers import fails
+from tests.shipments.conftest import Shipments
+
+RELEASED = inventory_pb2.ALLOCATION_STATUS_RELEASED
+REFUSED = CarrierRefused("address_rejected", "No such street.")
+
+
+async def deliver_until_quiet(shipments: Shipments, shipment: Shipment) -> list[events_pb2.Event]:
+    """Delivers every event of the shipment, those that come of it too. Returns them all."""
+    delivered = 0
+    while len(events := await shipments.events(shipment)) > delivered:
+        await shipments.deliver(events[delivered])
+        delivered += 1
+    return events
+
+
+async def sweep_until_quiet(shipments: Shipments) -> None:
+    """The database is every test's: what others left is taken up too, a batch at a time."""
+    swept = Sweeper(shipments.database, shipments.steps, shipments.clock)
+    while await swept.sweep():
+        continue
+
+
+async def test_a_shipment_goes_from_queued_to_label_ready_by_its_own_events(shipments: Shipments) -> None:
+    await shipments.receive(5)
+    shipment = await shipments.create(Line("SKU-1", 2))
+
+    events = await deliver_until_quiet(shipments, shipment)
+
+    assert [event.type for event in events] == ["shipment.created", "shipment.allocated", "shipment.label_ready"]
+    assert [(line.warehouse, line.qty) for line in events[-1].shipment.allocations] == [("SEA-1", 2)]
+
+
+async def test_a_sku_that_never_moved_backorders_the_shipment(shipments: Shipments) -> None:
+    shipment = await shipments.create(Line("NEVER-SEEN", 1))
+
+    events = await deliver_until_quiet(shipments, shipment)
+
+    assert [event.type for event in events] == ["shipment.created", "shipment.backordered"]
+
+
+async def test_every_event_delivered_again_in_any_order_changes_nothing(shipments: Shipments) -> None:
+    await shipments.receive(5)
+    shipment = await shipments.create(Line("SKU-1", 2))
+    events = await deliver_until_quiet(shipments, shipment)
+    stock_news = events_pb2.Event(
+        type="allocation.changed", tenant_id=shipments.tenant_id, allocation=await shipments.allocation_of(shipment)
+    )
+    before = await shipments.read(shipment)
+
+    for event in [*events, stock_news, *reversed(events), stock_news]:
+        await shipments.deliver(event)
+
+    assert await shipments.read(shipment) == before
+    assert await shipments.events(shipment) == events
+    assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
+
+
+async def test_a_refused_shipment_gives_its_stock_back(shipments: Shipments) -> None:
+    shipments.carrier.script = [fails(REFUSED)]
+    await shipments.receive(2)
+    shipment = await shipments.create(Line("SKU-1", 2))
+
+    await deliver_until_quiet(shipments, shipment)
+
+    assert (await shipments.read(shipment)).status is Status.FAILED
+    assert (await shipments.allocation_of(shipment)).status == RELEASED
+    another = await shipments.create(Line("SKU-1", 2))
+    await deliver_until_quiet(shipments, another)
+    assert (await shipments.read(another)).status is Status.LABEL_READY
+
+
+async def test_a_failure_heard_of_twice_releases_once_and_stays_failed(shipments: Shipments) -> None:
+    shipments.carrier.script = [fails(REFUSED)]
+    await shipments.receive(2)
+    shipment = await shipments.create(Line("SKU-1", 2))
+    events = await deliver_until_quiet(shipments, shipment)
+
+    for event in events:
+        await shipments.deliver(event)
+
+    assert (await shipments.read(shipment)).status is Status.FAILED
+    assert len(shipments.carrier.asked) == 1
+
+
+async def test_the_sandbox_refuses_and_fails_by_the_recipients_name(shipments: Shipments) -> None:
+    steps = shipments.steps_with(SandboxCarrier())
+    await shipments.receive(10)
+    rejected = await shipments.create(name="SANDBOX_REJECT_ADDRESS")
+    unlucky = await shipments.create(name="SANDBOX_5XX")
+    for shipment in (rejected, unlucky):
+        await steps.allocate(shipments.tenant_id, shipment.id)
+
+    await steps.buy_labels(shipments.tenant_id, rejected.id)
+    with pytest.raises(RetryLater):
+        await steps.buy_labels(shipments.tenant_id, unlucky.id)
+    assert (await shipments.read(unlucky)).status is Status.ALLOCATED
+    shipments.clock.passes(purchasing.PATIENCE)
+    await steps.buy_labels(shipments.tenant_id, unlucky.id)
+
+    errors = [(await shipments.read(shipment)).error for shipment in (rejected, unlucky)]
+    assert [error.code if error else None for error in errors] == ["address_rejected", "carrier_unavailable"]
+
+
+async def test_the_sweeper_takes_up_what_no_event_did(shipments: Shipments) -> None:
+    await shipments.receive(2)
+    shipment = await shipments.create(Line("SKU-1", 2))
+
+    shipments.clock.passes(sweeper.QUEUED_FOR + timedelta(seconds=1))
+    await sweep_until_quiet(shipments)
+    assert (await shipments.read(shipment)).status is Status.ALLOCATED
+    shipments.clock.passes(sweeper.ALLOCATED_FOR + timedelta(seconds=1))
+    await sweep_until_quiet(shipments)
+
+    assert (await shipments.read(shipment)).status is Status.LABEL_READY
+    assert shipments.carrier.sold[f"{shipment.id}-1"] == 1
+
+
+async def test_the_sweeper_leaves_alone_what_has_just_moved(shipments: Shipments) -> None:
+    await shipments.receive(2)
+    shipment = await shipments.create(Line("SKU-1", 2))
+
+    await sweep_until_quiet(shipments)
+
+    assert (await shipments.read(shipment)).status is Status.QUEUED
+
+
+async def test_one_shipment_in_trouble_does_not_keep_the_sweeper_from_the_next(shipments: Shipments) -> None:
+    broken, down, sound = [await shipments.allocated() for _ in range(3)]
+    shipments.carrier.faults = {f"{broken.id}-1": ValueError("a defect"), f"{down.id}-1": CarrierUnavailable("down")}
+
+    shipments.clock.passes(sweeper.ALLOCATED_FOR + timedelta(seconds=1))
+    await sweep_until_quiet(shipments)
+
+    statuses = [(await shipments.read(shipment)).status for shipment in (broken, down, sound)]
+    assert statuses == [Status.ALLOCATED, Status.ALLOCATED, Status.LABEL_READY]
