@@ -15,7 +15,7 @@ from gateway.upstream import Upstream
 _KEY, _KEY_OR_LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
 _BALANCE, _LABEL = requests.BalanceQuery, requests.LabelQuery
 # `subscribe` is no id: GET on it is the wrong verb, not an unknown object.
-_WEBHOOK = "/v1/webhooks/{id:(?!subscribe$)[^{}/]+}"
+_WEBHOOK = "/v1/webhooks/{id:(?!subscribe$)[^/]+}"
 
 # fmt: off
 ROUTES = (

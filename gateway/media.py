@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from chassis.errors import Fault
-from gateway.problems import MEDIA_TYPE as PROBLEM
 
 JSON = "application/json"
 
 
 def refuse_unacceptable(request: web.Request, produced: str) -> None:
-    """Raises Fault `not_acceptable` when `Accept` excludes what the route produces."""
-    offered = (produced, PROBLEM) if produced == JSON else (produced,)
-    sent = request.headers.getall("Accept", [])
-    if sent and not any(is_accepted(",".join(sent), media_type) for media_type in offered):
+    """Raises Fault `not_acceptable` when `Accept` excludes what the route produces.
+
+    Refusals are problem+json whatever the caller accepts, as RFC 9457 allows.
+    """
+    if not is_accepted(",".join(request.headers.getall("Accept", [])), produced):
         raise Fault("not_acceptable", f"This path answers with {produced}.")
 
 

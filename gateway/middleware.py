@@ -36,7 +36,7 @@ _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 @web.middleware
 async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.version < HttpVersion10:
-        return web.Response(status=505)
+        return web.Response(status=505, headers={"Server": "skutrail"})
     started = time.perf_counter()
     request[REQUEST_ID] = request_id = new_id("req")
     with trace.follow(request_id, request.headers.get("traceparent", "")):

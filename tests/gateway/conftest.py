@@ -1,0 +1,61 @@
+"""A real gateway on loopback with its real database, in front of services that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+
+from chassis.database import Database, create_engine
+from cli.local.stack import free_ports
+from cli.provision import DatabaseUrls
+from gateway.access import Gatekeeper
+from gateway.app import make_app
+from gateway.keyring import KeyRing
+from gateway.limits import Buckets
+from gateway.operate import Readiness
+from gateway.serving import serve
+from gateway.upstream import Upstream
+from tests.gateway.asking import Caller
+
+
+@dataclass(frozen=True)
+class Door:
+    caller: Caller
+    port: int
+    database_url: str
+
+
+@pytest.fixture(scope="session")
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+async def door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One without limits: most tests ask more than a caller may."""
+    async for opened in _open(databases["gateway"].application, session, buckets=None):
+        yield opened
+
+
+@pytest.fixture
+async def limited_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One with limits, and buckets that nobody has drawn on."""
+    async for opened in _open(databases["gateway"].application, session, buckets=Buckets()):
+        yield opened
+
+
+async def _open(url: str, session: aiohttp.ClientSession, *, buckets: Buckets | None) -> AsyncIterator[Door]:
+    database = Database(create_engine(url))
+    names = ("inventory", "shipments", "orders", "webhooks")
+    upstream = Upstream({name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)})
+    gatekeeper = Gatekeeper(KeyRing(database, admits_example=True), buckets)
+    app = make_app(upstream=upstream, gatekeeper=gatekeeper, readiness=Readiness(upstream, database))
+    serving = await serve(app, host="127.0.0.1", port=0)
+    yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), url)
+    await serving.stop()
+    await upstream.close()
+    await database.engine.dispose()

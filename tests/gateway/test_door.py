@@ -1,0 +1,292 @@
+"""The door of the API: what every answer carries, and what is refused before any service is asked."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from chassis.errors import ERRORS
+from gateway.app import ROUTES
+from gateway.call import Access
+from tests.gateway.asking import Answer
+from tests.gateway.conftest import Door
+
+LEDGER, SHIPMENTS, SUBSCRIBE = "/v1/inventory/ledger", "/v1/shipments", "/v1/webhooks/subscribe"
+POSTS = (LEDGER, SHIPMENTS, SUBSCRIBE)
+JSON_TYPE = "application/json"
+
+
+def a_path(route_path: str) -> str:
+    """A path that the route answers."""
+    return re.sub(r"\{.*\}", "x", route_path)
+
+
+KEYED = [(route.method, a_path(route.path)) for route in ROUTES if route.access is not Access.OPEN]
+OPEN = [a_path(route.path) for route in ROUTES if route.access is Access.OPEN]
+
+
+def assert_problem(answer: Answer, status: int, code: str) -> None:
+    """RFC 9457, with our members in their order."""
+    assert (answer.status, answer.code) == (status, code)
+    problem = answer.json
+    assert list(problem)[:6] == ["type", "title", "status", "detail", "code", "request_id"]
+    assert problem["type"] == f"/docs/errors#{code}"
+    assert problem["title"] == ERRORS[code].title
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["Request-Id"]
+
+
+@pytest.mark.parametrize(("method", "path"), KEYED)
+async def test_every_route_of_v1_wants_a_key(door: Door, method: str, path: str) -> None:
+    answer = await door.caller.by("").ask(method, path)
+
+    assert_problem(answer, 401, "authentication_required")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="skutrail"'
+
+
+@pytest.mark.parametrize(("method", "path"), KEYED)
+async def test_every_route_of_v1_refuses_a_parameter_it_does_not_know(door: Door, method: str, path: str) -> None:
+    answer = await door.caller.ask(method, f"{path}?pretty=1")
+
+    assert_problem(answer, 400, "invalid_parameter")
+    assert {"parameter": "pretty", "code": "unknown_parameter"}.items() <= answer.json["errors"][-1].items()
+
+
+@pytest.mark.parametrize(("method", "path"), KEYED)
+async def test_every_route_names_its_methods_to_whoever_comes_with_another(door: Door, method: str, path: str) -> None:
+    allowed = "POST" if method == "POST" else "GET, HEAD"
+
+    for wrong in {"DELETE", "PUT", "PATCH", "OPTIONS", "TRACE", "GET", "POST"} - set(allowed.split(", ")):
+        answer = await door.caller.ask(wrong, path)
+
+        assert_problem(answer, 405, "method_not_allowed")
+        assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/nothing", "/v1/", "/v1", "/", "/v2/shipments", "/v1/shipments/", "/v1/shipments/a/b", "//v1/shipments"],
+)
+async def test_a_path_that_is_not_there_is_told_from_an_object_that_is_not_there(door: Door, path: str) -> None:
+    assert_problem(await door.caller.get(path), 404, "route_not_found")
+
+
+@pytest.mark.parametrize("part", ["%00", "a%2Fb", "a%20b", "%ff", "..%2f..", "x" * 65, "%E2%82%AC", "'--"])
+async def test_what_cannot_be_an_id_is_no_objects_id(door: Door, part: str) -> None:
+    for path in (f"/v1/orders/{part}", f"/v1/shipments/{part}", f"/v1/shipments/{part}/label", f"/v1/webhooks/{part}"):
+        assert_problem(await door.caller.get(path), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", OPEN)
+async def test_the_operators_pages_are_open_and_have_heads(door: Door, path: str) -> None:
+    page, head = await door.caller.by("").get(path), await door.caller.by("").ask("HEAD", path)
+
+    assert head.status == page.status
+    assert head.headers["Content-Type"] == page.headers["Content-Type"]
+    assert head.body == b""
+
+
+async def test_readiness_names_what_is_away(door: Door) -> None:
+    answer = await door.caller.by("").get("/readyz")
+
+    assert_problem(answer, 503, "unavailable")
+    assert answer.json["away"] == "inventory, shipments, orders, webhooks"
+    assert answer.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("path", [SHIPMENTS, "/v1/orders/x", "/v1/nothing", "/healthz"])
+async def test_every_answer_has_a_request_id_of_its_own(door: Door, path: str) -> None:
+    one, other = await door.caller.get(path), await door.caller.get(path)
+
+    assert re.fullmatch(r"req_[0-9a-hjkmnp-tv-z]{26}", one.headers["Request-Id"])
+    assert one.headers["Request-Id"] != other.headers["Request-Id"]
+    assert one.headers["Cache-Control"] == "no-store"
+    assert one.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("sent", "echoed"), [("order-1001", "order-1001"), ("x" * 128, "x" * 128), ("x" * 129, None), ("a b", None)]
+)
+async def test_a_callers_own_request_id_comes_back(door: Door, sent: str, echoed: str | None) -> None:
+    answer = await door.caller.get("/healthz", headers={"X-Request-Id": sent})
+
+    assert answer.headers.get("Client-Request-Id") == echoed
+
+
+async def test_a_head_is_a_get_without_its_body(door: Door) -> None:
+    answer = await door.caller.ask("HEAD", "/v1/inventory/balance")
+
+    assert (answer.status, answer.body) == (400, b"")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "malformed_json"),
+        (b'{"qty":1,"qty":2}', 400, "malformed_json"),
+        (b'{"qty":NaN}', 400, "malformed_json"),
+        (b"[" * 100_000, 400, "malformed_json"),
+        (b'{"sku":"\xff"}', 400, "malformed_json"),
+        ('{"sku":"A"}'.encode("utf-16"), 400, "malformed_json"),
+        (b'"' + b"x" * 1_048_575 + b'"', 413, "content_too_large"),
+        (b"[]", 422, "validation_failed"),
+        (b"null", 422, "validation_failed"),
+        (b"{}", 422, "validation_failed"),
+    ],
+    ids=["empty", "duplicate", "NaN", "deep", "bad UTF-8", "UTF-16", "too large", "list", "null", "no members"],
+)
+@pytest.mark.parametrize("path", POSTS)
+async def test_each_post_refuses_a_bad_body(door: Door, path: str, body: bytes, status: int, code: str) -> None:
+    assert_problem(await door.caller.post(path, body), status, code)
+
+
+async def test_a_body_of_exactly_a_mebibyte_is_read(door: Door) -> None:
+    body = json.dumps({"x": "x" * (1_048_576 - 9)}).encode()
+
+    assert len(body) == 1_048_576
+    assert_problem(await door.caller.post(LEDGER, body), 422, "validation_failed")
+
+
+async def test_a_body_of_unknown_length_is_measured_as_it_comes(door: Door) -> None:
+    async def chunks() -> Any:
+        for _ in range(20):
+            yield b" " * 65_536
+
+    answer = await door.caller.ask("POST", LEDGER, headers={"Content-Type": JSON_TYPE}, data=chunks())
+
+    assert_problem(answer, 413, "content_too_large")
+
+
+async def test_the_faults_of_a_body_come_with_their_pointers(door: Door) -> None:
+    answer = await door.caller.post(LEDGER, {"sku": "", "qty": "5", "warehouse": "W", "reason": "receipt", "x": 1})
+
+    assert answer.json["errors"] == [
+        {"pointer": "/sku", "code": "wrong_length", "detail": "Must have at least 1 character(s)."},
+        {"pointer": "/qty", "code": "wrong_type", "detail": "Must be a whole number."},
+        {"pointer": "/x", "code": "unknown_field", "detail": "There is no such field here."},
+    ]
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/problem+json",
+        "application/json; charset=utf-16",
+        "application/json; charset=latin-1",
+        "*/*",
+        "json",
+        "",
+    ],
+)
+async def test_a_body_that_is_not_called_json_is_refused(door: Door, media_type: str) -> None:
+    answer = await door.caller.post(LEDGER, {}, headers={"Content-Type": media_type})
+
+    assert_problem(answer, 415, "unsupported_media_type")
+    assert answer.headers["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/json", "application/json; charset=utf-8", 'Application/JSON;charset="UTF-8"']
+)
+async def test_json_may_say_its_charset(door: Door, media_type: str) -> None:
+    assert (await door.caller.post(LEDGER, {}, headers={"Content-Type": media_type})).status == 422
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "identity, gzip", "x-unknown"])
+async def test_a_body_with_a_content_coding_is_refused(door: Door, coding: str) -> None:
+    answer = await door.caller.post(LEDGER, b"\x1f\x8b\x08", headers={"Content-Encoding": coding})
+
+    assert_problem(answer, 415, "unsupported_media_type")
+    assert answer.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "application/xml, text/*",
+        "application/json;q=0, */*",
+        "application/pdf",
+        "application/problem+json",
+    ],
+)
+async def test_a_caller_that_excludes_json_is_told_so(door: Door, accept: str) -> None:
+    assert_problem(await door.caller.get("/v1/inventory/balance", headers={"Accept": accept}), 406, "not_acceptable")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["*/*", "application/*", "application/json", "text/html, */*;q=0.1", ""],
+)
+async def test_a_caller_that_admits_json_gets_it(door: Door, accept: str) -> None:
+    answer = await door.caller.get("/v1/inventory/balance", headers={"Accept": accept})
+
+    assert answer.status == 400
+
+
+async def test_a_label_is_no_json(door: Door) -> None:
+    answer = await door.caller.get("/v1/shipments/x/label", headers={"Accept": "application/json"})
+
+    assert_problem(answer, 406, "not_acceptable")
+
+
+@pytest.mark.parametrize("path", POSTS)
+async def test_every_answer_to_a_post_names_its_idempotency_key(door: Door, path: str) -> None:
+    sent = await door.caller.post(path, b"", idempotency_key="abc")
+    quoted = await door.caller.post(path, b"", idempotency_key='"abc"')
+    unauthenticated = await door.caller.by("").post(path, {}, idempotency_key="abc")
+    made = await door.caller.post(path, b"")
+
+    for answer in (sent, quoted, unauthenticated):
+        assert answer.headers["Idempotency-Key"] == "abc"
+    assert len(made.headers["Idempotency-Key"]) == 36
+
+
+@pytest.mark.parametrize("key", ["a b", "x" * 256, '""', '"abc', "é"])
+@pytest.mark.parametrize("path", POSTS)
+async def test_a_bad_idempotency_key_is_refused_and_never_ignored(door: Door, path: str, key: str) -> None:
+    assert_problem(await door.caller.post(path, {}, idempotency_key=key), 400, "idempotency_key_invalid")
+
+
+async def test_an_idempotency_key_sent_twice_is_refused(door: Door) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "a")]
+
+    assert_problem(await door.caller.post(LEDGER, {}, headers=headers), 400, "idempotency_key_invalid")
+
+
+async def test_the_type_of_every_problem_opens(door: Door) -> None:
+    page = (await door.caller.by("").get("/docs/errors")).body.decode()
+
+    for code in ERRORS:
+        assert f'id="{code}"' in page
+
+
+async def test_the_page_of_calls_shows_the_five_as_they_can_be_pasted(door: Door) -> None:
+    page = (await door.caller.by("").get("/docs")).body.decode()
+
+    for path in (LEDGER, "/v1/inventory/balance", SHIPMENTS, "/v1/orders/ord_5k2n9v", SUBSCRIBE):
+        assert door.caller.base_url + path in page
+    assert "<script" not in page
+
+
+async def test_metrics_count_requests_by_route_and_status(door: Door) -> None:
+    await door.caller.get("/v1/orders/%00")
+
+    text = (await door.caller.by("").get("/metrics")).body.decode()
+
+    assert re.search(r'skutrail_http_requests_total\{method="GET",route="/v1/orders/\{id\}",status="404"\} \d', text)
+    assert 'route="/v1/webhooks/{id}"' in text
+    assert "skutrail_http_request_seconds_bucket" in text
+
+
+async def test_a_service_that_is_away_is_told_within_its_deadline(door: Door) -> None:
+    answer = await door.caller.get("/v1/orders/ord_1")
+
+    assert_problem(answer, 503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
