@@ -38,21 +38,21 @@ _ADD_DELIVERIES = text("""
     ON CONFLICT (tenant_id, subscription_id, event_id) DO NOTHING
 """)
 
-# lane:   every subscription that has pending deliveries, found by hopping from one to the next in the index: the cost
-#         follows the number of subscriptions, not the length of anyone's backlog.
+# lane:   every subscription that has pending deliveries, and when its next is due, found by hopping from one to the
+#         next in the index: the cost follows the number of subscriptions, not the length of anyone's backlog.
 # due:    the next ones of each lane, up to its share. Ordered by the place each would take among those of its lane that
 #         are in flight: a free slot goes to whoever occupies the fewest, so slow receivers cannot crowd out the rest.
 # locked: skips what another worker is taking, and asks again whether it is due: that worker may have committed since.
 _CLAIM_DUE = text("""
     WITH RECURSIVE lane AS (
-        (SELECT tenant_id, subscription_id FROM delivery WHERE status = 'pending'
-         ORDER BY tenant_id, subscription_id LIMIT 1)
+        (SELECT tenant_id, subscription_id, due_at FROM delivery WHERE status = 'pending'
+         ORDER BY tenant_id, subscription_id, due_at LIMIT 1)
         UNION ALL
         SELECT following.* FROM lane CROSS JOIN LATERAL (
-            SELECT d.tenant_id, d.subscription_id FROM delivery d
+            SELECT d.tenant_id, d.subscription_id, d.due_at FROM delivery d
             WHERE d.status = 'pending'
               AND (d.tenant_id, d.subscription_id) > (lane.tenant_id, lane.subscription_id)
-            ORDER BY d.tenant_id, d.subscription_id LIMIT 1
+            ORDER BY d.tenant_id, d.subscription_id, d.due_at LIMIT 1
         ) following
     ), due AS (
         SELECT next.tenant_id, next.id
@@ -67,8 +67,9 @@ _CLAIM_DUE = text("""
             FROM delivery d
             WHERE d.tenant_id = lane.tenant_id AND d.subscription_id = lane.subscription_id
               AND d.status = 'pending' AND d.due_at <= :now
-            ORDER BY d.due_at LIMIT greatest(:share - in_flight.count, 0)
+            ORDER BY d.due_at LIMIT least(greatest(:share - in_flight.count, 0), :limit)
         ) next
+        WHERE lane.due_at <= :now
         ORDER BY next.place, next.due_at LIMIT :limit
     ), locked AS (
         SELECT d.tenant_id, d.id FROM delivery d JOIN due USING (tenant_id, id)
