@@ -162,7 +162,7 @@ class LabelQuery(Strict):
     """GET /v1/shipments/{id}/label; `token` is that of a signed label_url."""
 
     format: Literal["pdf"] = "pdf"
-    token: Annotated[str, Field(min_length=1, max_length=512), AfterValidator(_printable_ascii)] | None = None
+    token: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_printable_ascii)] | None = None
 
 
 class Subscription(Strict):

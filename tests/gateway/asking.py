@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,6 +46,15 @@ class Caller:
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.ask("GET", path, **options)
+
+    async def get_until(self, path: str, holds: Callable[[Answer], bool]) -> Answer:
+        """The first answer of which it holds: what follows by events takes a moment."""
+        async with asyncio.timeout(20):
+            while True:
+                answer = await self.get(path)
+                if holds(answer):
+                    return answer
+                await asyncio.sleep(0.05)
 
     async def post(self, path: str, body: Any = None, *, idempotency_key: str = "", **options: Any) -> Answer:
         """`body` is sent as JSON; bytes are sent as they are."""

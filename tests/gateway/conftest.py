@@ -1,4 +1,4 @@
-"""A real gateway on loopback with its real database, in front of services that are not there."""
+"""Two doors to knock at: a gateway of our own in front of services that are not there, and that of the whole system."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from cli.provision import DatabaseUrls
 from gateway.access import Gatekeeper
 from gateway.app import make_app
 from gateway.keyring import KeyRing
-from gateway.limits import Buckets
+from gateway.limits import Buckets, Limit
 from gateway.operate import Readiness
 from gateway.serving import serve
 from gateway.upstream import Upstream
 from tests.gateway.asking import Caller
+from tests.running import RunningStack
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,9 @@ async def _open(url: str, session: aiohttp.ClientSession, *, buckets: Buckets | 
     await serving.stop()
     await upstream.close()
     await database.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def caller(stack: RunningStack, session: aiohttp.ClientSession) -> Caller:
+    """A caller of the whole system, who may ask as often as a test likes."""
+    return Caller(session, stack.base_url, await stack.create_key("door-tests", limit=Limit(100_000, 1)))
