@@ -50,7 +50,7 @@ class Process:
     stop_signal: signal.Signals = signal.SIGTERM
     """Asked to stop with it; also sent by the kernel when the supervisor dies."""
     stop_within_s: float = 20.0
-    healthy_within_s: float = 30.0
+    healthy_within_s: float = 60.0
 
 
 @dataclass

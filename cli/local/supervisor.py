@@ -54,21 +54,32 @@ def _demand_free(port: int) -> None:
 
 
 async def supervise(stack: Stack, lock: int, report: Report) -> int:
-    """Runs the stack until it is told to stop. Returns the exit code."""
+    """Runs the stack until it is told to stop, or does not come up. Returns the exit code."""
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     system = System(stack, report, lock)
+    try:
+        await _run_until(stopping, system, report)
+    except ChildFailed as failure:
+        report(str(failure))
+        return 1
+    finally:
+        report("stopping")
+        await system.stop()
+        stack.home.stack_file.unlink(missing_ok=True)
+    return 0
+
+
+async def _run_until(stopping: asyncio.Event, system: System, report: Report) -> None:
     running = asyncio.create_task(_run(system, report))
     asked = asyncio.create_task(stopping.wait())
     await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
-    report("stopping")
     for task in (running, asked):
         task.cancel()
     outcome, _ = await asyncio.gather(running, asked, return_exceptions=True)
-    await system.stop()
-    stack.home.stack_file.unlink(missing_ok=True)
-    return _exit_code(outcome, report)
+    if isinstance(outcome, Exception):  # a cancellation is none: that was us
+        raise outcome
 
 
 async def _run(system: System, report: Report) -> None:
@@ -121,12 +132,3 @@ async def _fresh_key(stack: Stack) -> str:
 
     url = stack.databases["gateway"].application
     return (await create_key(url, account=ACCOUNT, mode="test", limit=None)).secret
-
-
-def _exit_code(outcome: BaseException | None, report: Report) -> int:
-    if isinstance(outcome, ChildFailed):
-        report(str(outcome))
-        return 1
-    if outcome is not None and not isinstance(outcome, asyncio.CancelledError):
-        raise outcome
-    return 0

@@ -85,6 +85,17 @@ async def test_a_port_in_use_is_named_with_the_way_to_choose_another(tmp_path: P
     assert len(output.decode().splitlines()) == 1
 
 
+async def test_a_start_that_fails_says_why_and_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+
+    failing = await start_up(tmp_path, free_ports(1)[0])
+    output, _ = await failing.process.communicate()
+
+    assert failing.process.returncode == 1
+    assert "postgres ended (exit code" in output.decode()
+    assert "nats stopped" in output.decode()
+
+
 async def test_a_second_run_beside_the_first_is_refused(up: Up) -> None:
     second = await start_up(up.home, free_ports(1)[0])
     output, _ = await second.process.communicate()
