@@ -256,8 +256,6 @@ async def test_a_trace_is_followed_from_the_caller_into_the_service(stack: Runni
 
     answer = await caller.post("/v1/inventory/ledger", movement(new_sku()), headers={"traceparent": traceparent})
 
-    for name, unit in (("gateway", "request"), ("inventory", "call")):
+    for name in ("gateway", "inventory"):
         lines = [json.loads(line) for line in stack.log(name).splitlines() if trace_id in line]
-        lines = [line for line in lines if line["event"] == unit]
         assert {line["request_id"] for line in lines} == {answer.headers["Request-Id"]}
-        assert {line["tenant_id"] for line in lines} == {"door-tests/test"}
