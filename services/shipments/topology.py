@@ -12,12 +12,13 @@ STOCK_STEPS = ConsumerSpec(
     subjects=("skutrail.shipment.created", "skutrail.shipment.failed"),
     ack_wait=timedelta(seconds=10),
 )
-# By itself, so that a slow carrier holds up nobody's stock. A carrier answers in 20 s or not at all.
+# By itself, so that a slow carrier holds up nobody's stock. Longer than a carrier may take (`answers_within`), and no
+# longer than need be: after a kill, what was under way comes again when this is over.
 LABEL_STEPS = ConsumerSpec(
     stream="SHIPMENTS",
     name="shipments-label-steps",
     subjects=("skutrail.shipment.allocated",),
-    ack_wait=timedelta(seconds=30),
+    ack_wait=timedelta(seconds=12),
 )
 STOCK_NEWS = ConsumerSpec(
     stream="INVENTORY",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -31,6 +32,9 @@ from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grp
 from tests.shipments.carriers import ScriptedCarrier
 
 T = TypeVar("T")
+
+WITHIN_S = 60.0  # the longest way: a redelivery after a kill
+POLL_S = 0.02
 
 ADA = Address("Ada Lovelace", "1 Shoreline Dr", None, "Seattle", "WA", "98101", "US")
 ANNOUNCER = Announcer(LabelLinks("https://api.example.com", key=bytes(range(32))), new_id)
@@ -146,6 +150,27 @@ class Shipments:
         lines = [inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items]
         request = inventory_pb2.AllocateRequest(tenant_id=self.tenant_id, request_id=shipment.id, lines=lines)
         return await rpc.call(self.inventory.Allocate, request)
+
+
+async def warm_up(database: Database, connections: int) -> None:
+    """Opens so many connections of the pool at once: those who race must not be put in a row by connecting."""
+    barrier = asyncio.Barrier(connections)
+
+    async def hold() -> None:
+        async with database.transaction():
+            await barrier.wait()
+
+    await asyncio.gather(*(hold() for _ in range(connections)))
+
+
+async def eventually(read: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
+    """Reads until what is read holds."""
+    async with asyncio.timeout(WITHIN_S):
+        value = await read()
+        while not holds(value):
+            await asyncio.sleep(POLL_S)
+            value = await read()
+    return value
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A label is bought at most once per parcel, whatever crashes, repeats or answers late."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from services.shipments.domain import Failure, LabelStatus, Shipment, Status, St
 from services.shipments.operations import PurchaseTask
 from services.shipments.steps import LEASE_MARGIN
 from tests.shipments.carriers import ScriptedCarrier, fails, sells_and_loses_the_answer
-from tests.shipments.conftest import ANNOUNCER, Shipments
+from tests.shipments.conftest import ANNOUNCER, Shipments, eventually, warm_up
 
 LEASE = ScriptedCarrier.answers_within + LEASE_MARGIN
 DOWN = CarrierUnavailable("down")
@@ -39,6 +40,13 @@ async def begin(shipments: Shipments, shipment: Shipment) -> PurchaseTask:
     )
     assert task is not None
     return task
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async def read() -> bool:
+        return holds()
+
+    await eventually(read, bool)
 
 
 async def test_every_parcel_gets_its_label_and_then_the_shipment_is_ready(shipments: Shipments) -> None:
@@ -88,8 +96,15 @@ async def test_a_step_taken_again_buys_nothing_and_says_nothing(shipments: Shipm
 
 async def test_many_takers_at_once_buy_one_label(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
+    carrier = shipments.carrier
+    carrier.gate = asyncio.Event()
+    await warm_up(shipments.database, connections=8)
 
-    outcomes = await asyncio.gather(*(buy(shipments, shipment) for _ in range(8)), return_exceptions=True)
+    takers = [asyncio.create_task(buy(shipments, shipment)) for _ in range(8)]
+    # All have passed the lease or been turned away before the first label is sold.
+    await until(lambda: len(carrier.asked) + sum(taker.done() for taker in takers) == len(takers))
+    carrier.gate.set()
+    outcomes = await asyncio.gather(*takers, return_exceptions=True)
 
     assert all(outcome is None or isinstance(outcome, RetryLater) for outcome in outcomes)
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}

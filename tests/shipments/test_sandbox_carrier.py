@@ -6,6 +6,7 @@ import pypdfium2
 import pytest
 import zxingcpp
 
+from services.shipments import topology
 from services.shipments.carriers.port import Carrier, CarrierRefused, CarrierUnavailable, Purchase
 from services.shipments.carriers.sandbox import SandboxCarrier, luhn_digit, tracking_number
 from services.shipments.domain import Address, Line
@@ -83,6 +84,12 @@ async def test_a_carrier_that_is_down_stays_down_and_has_bought_nothing() -> Non
 )
 def test_every_hint_maps_to_one_of_two_services(hint: str | None, service: str) -> None:
     assert carrier().choose_service(hint) == service
+
+
+def test_a_handler_that_waits_for_the_carrier_is_given_the_time() -> None:
+    handler_has = topology.LABEL_STEPS.ack_wait * 0.8  # what the consumer leaves it
+
+    assert carrier().answers_within < handler_has
 
 
 @pytest.mark.parametrize(("digits", "check"), [("7992739871", "3"), ("411111111111111", "1"), ("0", "0"), ("18", "2")])
