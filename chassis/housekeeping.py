@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import idempotency, inbox, outbox
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.logs import log
+
+
+class Purge(Protocol):
+    """Deletes at most `limit` rows that `now` makes too old; returns how many went."""
+
+    async def __call__(self, tx: AsyncConnection, now: datetime, limit: int) -> int: ...
+
 
 INTERVAL_S = 60.0
 BATCH_MAX = 5_000  # rows per statement: a purge must not hold locks for long
@@ -17,9 +30,11 @@ BATCH_MAX = 5_000  # rows per statement: a purge must not hold locks for long
 class Housekeeper:
     name = "housekeeper"
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, also: Sequence[Purge] = ()) -> None:
+        """`also` purges what the service itself keeps."""
         self._database = database
         self._clock = clock
+        self._purges = (idempotency.purge, outbox.purge, inbox.purge, *also)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -38,18 +53,10 @@ class Housekeeper:
                 continue
 
     async def purge(self) -> int:
-        """Deletes one batch per table; returns how many rows went."""
-        now = self._clock()
-
-        async def delete(tx):  # type: ignore[no-untyped-def]
-            done = [
-                await tx.execute(idempotency.PURGE, {"now": now, "limit": BATCH_MAX}),
-                await tx.execute(outbox.PURGE, {"now": now, "retention": outbox.RETENTION, "limit": BATCH_MAX}),
-                await tx.execute(inbox.PURGE, {"now": now, "retention": inbox.RETENTION, "limit": BATCH_MAX}),
-            ]
-            return sum(result.rowcount for result in done)
-
-        count = int(await self._database.run(delete))
+        """Deletes one batch per kind, each in a transaction of its own; returns how many rows went."""
+        now, count = self._clock(), 0
+        for purge in self._purges:
+            count += await self._database.run(partial(purge, now=now, limit=BATCH_MAX))
         if count:
             log.info("housekeeping.purged", count=count)
         return count

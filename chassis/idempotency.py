@@ -54,7 +54,7 @@ _KEEP = text("""
     WHERE k.tenant_id = answer.tenant_id AND k.key = answer.key
 """)
 
-PURGE = text("""
+_PURGE = text("""
     DELETE FROM idempotency_key WHERE ctid IN (
         SELECT ctid FROM idempotency_key WHERE expires_at <= :now LIMIT :limit
     )
@@ -209,3 +209,8 @@ def as_reply(answer: StoredAnswer | None) -> common_pb2.LookUpAnswerReply:
     if answer.fault is not None:
         return common_pb2.LookUpAnswerReply(found=True, fault=to_message(answer.fault))
     return common_pb2.LookUpAnswerReply(found=True, reply=answer.reply)
+
+
+async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:
+    """Deletes at most `limit` rows that have served their time; returns how many went."""
+    return (await tx.execute(_PURGE, {"now": now, "limit": limit})).rowcount

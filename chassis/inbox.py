@@ -3,7 +3,7 @@
 JetStream's own deduplication forgets after minutes; this table is the guarantee.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,7 +15,7 @@ _CLAIM = text("""
     ON CONFLICT DO NOTHING RETURNING 1
 """)
 
-PURGE = text("""
+_PURGE = text("""
     DELETE FROM inbox WHERE ctid IN (
         SELECT ctid FROM inbox WHERE received_at < CAST(:now AS timestamptz) - CAST(:retention AS interval) LIMIT :limit
     )
@@ -25,3 +25,8 @@ PURGE = text("""
 async def claim(tx: AsyncConnection, consumer: str, event_id: str) -> bool:
     """True the first time this consumer sees the event."""
     return (await tx.execute(_CLAIM, {"consumer": consumer, "event_id": event_id})).first() is not None
+
+
+async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:
+    """Deletes at most `limit` rows that have served their time; returns how many went."""
+    return (await tx.execute(_PURGE, {"now": now, "retention": RETENTION, "limit": limit})).rowcount

@@ -31,6 +31,7 @@ from chassis.logs import log
 
 CONNECT_RETRY_S = 0.5
 FIRST_CONNECTION_S = 1.0
+CLOSE_S = 2
 
 
 @dataclass(frozen=True)
@@ -131,15 +132,16 @@ class Nats:
         return self._client.jetstream(timeout=2)
 
     async def close(self) -> None:
+        """Sends what is still buffered, acks above all, and leaves."""
         self._connecting.cancel()
         if self._client is None:
             return
+        # Not drain(): of a pull subscription it waits for a queue that is never counted down, until its time is over.
         try:
-            async with asyncio.timeout(5):
-                await self._client.drain()
+            await self._client.flush(CLOSE_S)
         except (nats.errors.Error, TimeoutError) as error:
-            log.warning("nats.not_drained", cause=type(error).__name__)
-            await self._client.close()
+            log.warning("nats.not_flushed", cause=type(error).__name__)
+        await self._client.close()
 
     async def _connect(self) -> None:
         while self._client is None:

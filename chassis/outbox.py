@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -43,7 +43,7 @@ _TAKE = text(
 )
 _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(CAST(:ids AS bigint[]))")
 
-PURGE = text("""
+_PURGE = text("""
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox WHERE published_at < CAST(:now AS timestamptz) - CAST(:retention AS interval) LIMIT :limit
     )
@@ -64,6 +64,11 @@ async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
             "payloads": [e.SerializeToString() for e in rows],
         },
     )
+
+
+async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:
+    """Deletes at most `limit` rows that have served their time; returns how many went."""
+    return (await tx.execute(_PURGE, {"now": now, "retention": RETENTION, "limit": limit})).rowcount
 
 
 class Relay:

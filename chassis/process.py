@@ -19,13 +19,13 @@ from chassis import logs
 from chassis.clock import utc_now
 from chassis.config import ServiceSettings
 from chassis.database import Database, create_engine
-from chassis.housekeeping import Housekeeper
+from chassis.housekeeping import Housekeeper, Purge
 from chassis.jetstream import Nats
 from chassis.logs import log
 from chassis.outbox import Relay
 from chassis.rpc import Server
 
-WORKER_STOP_S = 15.0
+WORKER_STOP_S = 18.0  # a webhook attempt may take 15
 
 
 class Worker(Protocol):
@@ -53,6 +53,7 @@ class Service:
     add_servicer: Callable[[grpc.aio.Server], None]
     service_name: str  # of the contract, for reflection
     workers: Sequence[Worker] = ()
+    purges: Sequence[Purge] = ()  # what the service keeps, and for how long
     close: Sequence[Callable[[], Awaitable[None]]] = field(default_factory=tuple)
 
 
@@ -70,7 +71,7 @@ def run_service(name: str, settings: ServiceSettings, wire: Callable[[Resources]
         nats = Nats(settings.nats_url, name)
         resources = Resources(database, nats, Relay(database.engine, nats))
         service = await wire(resources)
-        workers: list[Worker] = [resources.relay, Housekeeper(database, utc_now), *service.workers]
+        workers: list[Worker] = [resources.relay, Housekeeper(database, utc_now, service.purges), *service.workers]
         server = Server(settings.grpc_listen, ready=lambda: _is_ready(resources))
         await server.start(service.add_servicer, [service.service_name])
         log.info("process.started", listen=settings.grpc_listen)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -97,6 +97,26 @@ _ADD_ATTEMPT = text("""
 """)
 
 _DISABLE = text("UPDATE subscription SET status = 'disabled' WHERE tenant_id = :tenant_id AND id = :id")
+
+_PURGE_DELIVERIES = text("""
+    WITH old AS (
+        SELECT tenant_id, id FROM delivery WHERE ended_at < CAST(:before AS timestamptz) LIMIT :limit
+    ), attempts AS (
+        DELETE FROM attempt a USING old WHERE (a.tenant_id, a.delivery_id) = (old.tenant_id, old.id)
+    )
+    DELETE FROM delivery d USING old WHERE (d.tenant_id, d.id) = (old.tenant_id, old.id)
+""")
+
+_PURGE_EVENTS = text("""
+    DELETE FROM event WHERE (tenant_id, id) IN (
+        SELECT e.tenant_id, e.id FROM event e
+        WHERE e.occurred_at < CAST(:before AS timestamptz)
+          AND NOT EXISTS (SELECT 1 FROM delivery d WHERE (d.tenant_id, d.event_id) = (e.tenant_id, e.id))
+        LIMIT :limit
+    )
+""")
+
+RETENTION = timedelta(days=30)  # of deliveries that have ended, with their attempts and their events
 
 
 @dataclass(frozen=True)
@@ -211,6 +231,16 @@ async def add_attempt(tx: AsyncConnection, claimed: Claimed, attempt: Attempt) -
 
 async def disable(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> None:
     await tx.execute(_DISABLE, {"tenant_id": tenant_id, "id": subscription_id})
+
+
+async def purge_deliveries(tx: AsyncConnection, now: datetime, limit: int) -> int:
+    """Forgets deliveries that ended long ago; returns how many."""
+    return (await tx.execute(_PURGE_DELIVERIES, {"before": now - RETENTION, "limit": limit})).rowcount
+
+
+async def purge_events(tx: AsyncConnection, now: datetime, limit: int) -> int:
+    """Forgets events that are as old and have no delivery left; returns how many."""
+    return (await tx.execute(_PURGE_EVENTS, {"before": now - RETENTION, "limit": limit})).rowcount
 
 
 def _subscription(row: Row) -> Subscription:  # type: ignore[type-arg]

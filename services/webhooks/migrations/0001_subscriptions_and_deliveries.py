@@ -30,6 +30,7 @@ CREATE TABLE event (
     occurred_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, id)
 );
+CREATE INDEX event_occurred_at ON event (occurred_at);
 
 CREATE TABLE delivery (
     tenant_id       text        NOT NULL,
@@ -52,6 +53,8 @@ CREATE TABLE delivery (
     CONSTRAINT only_pending_is_claimed CHECK (claim IS NULL OR status = 'pending')
 );
 CREATE INDEX delivery_due ON delivery (tenant_id, subscription_id, due_at) WHERE status = 'pending';
+CREATE INDEX delivery_ended_at ON delivery (ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX delivery_event ON delivery (tenant_id, event_id);
 CREATE INDEX delivery_in_flight ON delivery (tenant_id, subscription_id, due_at) WHERE claim IS NOT NULL;
 
 CREATE TABLE attempt (
@@ -69,8 +72,8 @@ CREATE TABLE attempt (
 
 GRANTS = f"""
 GRANT SELECT, INSERT, UPDATE (status) ON subscription TO {ROLE};
-GRANT SELECT, INSERT ON event, attempt TO {ROLE};
-GRANT SELECT, INSERT, UPDATE ON delivery TO {ROLE};
+GRANT SELECT, INSERT, DELETE ON event, attempt TO {ROLE};
+GRANT SELECT, INSERT, UPDATE, DELETE ON delivery TO {ROLE};
 """
 
 
