@@ -110,13 +110,20 @@ class Server:
     async def _watch_readiness(self) -> None:
         was = None
         while True:
-            is_ready = await self._ready()
+            is_ready = await self._is_ready()
             if is_ready != was:
                 log.info("readiness.changed", ready=is_ready)
                 status = health_pb2.HealthCheckResponse
                 await self._health.set(READINESS, status.SERVING if is_ready else status.NOT_SERVING)
             was = is_ready
             await asyncio.sleep(1.0)
+
+    async def _is_ready(self) -> bool:
+        try:
+            return await self._ready()
+        except Exception:  # noqa: BLE001 - a check that breaks must not leave the last answer standing for ever
+            log.exception("readiness.unknown")
+            return False
 
 
 class _InFlight:
