@@ -1,0 +1,75 @@
+"""A receiver of webhooks as a customer runs one: it verifies every delivery and takes each event once."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import standardwebhooks
+
+from tests.builders import eventually
+from tests.webhooks.receiving import Received, Receiver, receiving
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    receiver: Receiver
+    secret: str
+
+    @property
+    def url(self) -> str:
+        return self.receiver.url
+
+    @property
+    def deliveries(self) -> list[Received]:
+        """All that arrived, repetitions too, in the order of their arrival."""
+        return self.receiver.requests
+
+    def events(self) -> dict[str, Event]:
+        """Each event once, by the id it was delivered under. Fails for a delivery that does not verify."""
+        events: dict[str, Event] = {}
+        for delivery in self.deliveries:
+            event = self.verified(delivery)
+            assert event["id"] == delivery.headers["webhook-id"]
+            assert events.setdefault(event["id"], event) == event
+        return events
+
+    def verified(self, delivery: Received) -> Event:
+        standardwebhooks.Webhook(self.secret).verify(delivery.body, delivery.headers)
+        event: Event = json.loads(delivery.body)
+        assert list(event) == ["id", "type", "timestamp", "data"]
+        return event
+
+    def of(self, *types: str) -> list[Event]:
+        """The events of these types, in the order of their first arrival."""
+        return [event for event in self.events().values() if event["type"] in types]
+
+    async def events_until(self, holds: Callable[[list[Event]], object], within_s: float = 10) -> list[Event]:
+        """Waits for the events, in the order of their first arrival, until they are as wanted."""
+
+        async def arrived() -> list[Event]:
+            return list(self.events().values())
+
+        return await eventually(arrived, holds, within_s=within_s)
+
+
+@asynccontextmanager
+async def subscriber(secret: str) -> AsyncIterator[Subscriber]:
+    """Listens on loopback, and answers 204 until told otherwise."""
+    async with receiving() as receiver:
+        yield Subscriber(receiver, secret)
+
+
+def signs_raw(secret: str, delivery: Received) -> bool:
+    """Whether one of the signatures is that of twenty hand-written lines: the whole secret, as it is, is the key."""
+    signed = f"{delivery.headers['webhook-id']}.{delivery.headers['webhook-timestamp']}.".encode() + delivery.body
+    expected = base64.b64encode(hmac.digest(secret.encode(), signed, hashlib.sha256)).decode()
+    return f"v1,{expected}" in delivery.headers["webhook-signature"].split(" ")
