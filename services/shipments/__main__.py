@@ -1,12 +1,11 @@
-"""python -m services.shipments: settings, wiring, run. The only place that builds things."""
-
-from __future__ import annotations
+"""Settings, wiring, run: `python -m services.shipments`."""
 
 import base64
+from functools import partial
 from typing import Annotated
 
-import grpc
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
+from pydantic_settings import SettingsConfigDict
 
 from chassis import rpc
 from chassis.clock import utc_now
@@ -29,18 +28,21 @@ def _checked_key(text: str) -> str:
     return text
 
 
-class ShipmentsSettings(ServiceSettings):
+class Settings(ServiceSettings):
+    # An error of start-up must not print the key it complains of.
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
     inventory_addr: str
-    public_url: str
-    link_key: Annotated[str, AfterValidator(_checked_key), Field(repr=False)]
+    public_url: str  # where callers reach the gateway: label links begin with it
+    link_key: Annotated[str, AfterValidator(_checked_key)]  # base64 of 32 bytes: label links are signed with it
 
 
-async def wire(resources: Resources, settings: ShipmentsSettings) -> Service:
+async def wire(settings: Settings, resources: Resources) -> Service:
+    database, nudge = resources.database, resources.relay.nudge
     inventory = rpc.channel(settings.inventory_addr)
     announcer = Announcer(LabelLinks(settings.public_url, base64.b64decode(settings.link_key)), new_id)
-    nudge = resources.relay.nudge
     steps = Steps(
-        database=resources.database,
+        database=database,
         inventory=inventory_pb2_grpc.InventoryStub(inventory),
         carrier=SandboxCarrier(),
         announcer=announcer,
@@ -48,25 +50,18 @@ async def wire(resources: Resources, settings: ShipmentsSettings) -> Service:
         new_id=new_id,
         nudge=nudge,
     )
-    servicer = ShipmentsServer(resources.database, announcer, utc_now, new_id, nudge)
-
-    def add_servicer(server: grpc.aio.Server) -> None:
-        shipments_pb2_grpc.add_ShipmentsServicer_to_server(servicer, server)
-
+    server = ShipmentsServer(database, announcer, utc_now, new_id, nudge)
     return Service(
-        add_servicer=add_servicer,
+        add_servicer=lambda grpc_server: shipments_pb2_grpc.add_ShipmentsServicer_to_server(server, grpc_server),
         service_name=SERVICE_NAME,
-        workers=[
-            *listener.consumers(resources.nats, resources.database, steps),
-            Sweeper(resources.database, steps, utc_now),
-        ],
+        workers=[*listener.consumers(resources.nats, database, steps), Sweeper(database, steps, utc_now)],
         close=[inventory.close],
     )
 
 
 def main() -> None:
-    settings = ShipmentsSettings()
-    run_service("shipments", settings, lambda resources: wire(resources, settings))
+    settings = Settings()
+    run_service("shipments", settings, partial(wire, settings))
 
 
 if __name__ == "__main__":

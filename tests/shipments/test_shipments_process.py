@@ -1,6 +1,8 @@
 """`python -m services.shipments` beside the real inventory and the real NATS: killed, restarted, told things twice."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -185,3 +187,18 @@ async def publish_again(nats_url: str, tenant_id: str) -> int:
         )
     await client.close()
     return len(copies)
+
+
+async def test_a_key_that_is_no_key_stops_the_start_and_is_not_printed() -> None:
+    environment = dict.fromkeys(("SKUTRAIL_DATABASE_URL", "SKUTRAIL_NATS_URL", "SKUTRAIL_INVENTORY_ADDR"), "unused")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.shipments"),
+        env={**os.environ, **environment, "SKUTRAIL_PUBLIC_URL": "unused", "SKUTRAIL_LINK_KEY": "dG9vLXNob3J0"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+    _, said = await process.communicate()
+
+    assert process.returncode == 1
+    assert b"link_key" in said
+    assert b"dG9vLXNob3J0" not in said
