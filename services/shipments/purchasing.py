@@ -68,7 +68,8 @@ def put_off_purchase(
     """
     parcel = shipment.parcel(warehouse)
     assert parcel.attempt is not None
-    if now >= parcel.attempt.began_at + PATIENCE:
+    # A shipment that lost its stock meanwhile may want this label yet: its attempt stays, to be looked up by.
+    if shipment.status is Status.ALLOCATED and now >= parcel.attempt.began_at + PATIENCE:
         return fail(shipment, warehouse, error, label_status, now)
     free = replace(parcel.attempt, leased_until=now)
     return with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []

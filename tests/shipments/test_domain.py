@@ -280,6 +280,18 @@ def test_trouble_is_waited_out_for_minutes_and_then_fails_the_shipment() -> None
     assert types(events) == ["shipment.failed"]
 
 
+def test_an_attempt_is_not_given_up_while_the_stock_is_away() -> None:
+    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
+
+    late = NOW + 2 * purchasing.PATIENCE
+    after, events = purchasing.put_off_purchase(short, "SEA-1", LOST, LabelStatus.UNKNOWN, late)
+
+    parcel = after.parcel("SEA-1")
+    assert (after.status, parcel.label_status, events) == (Status.BACKORDERED, LabelStatus.UNKNOWN, [])
+    assert parcel.attempt is not None
+    assert parcel.attempt.key == "att_1"
+
+
 def test_every_change_raises_the_version_by_one() -> None:
     shipment = queued()
     versions = [shipment.version]
