@@ -29,6 +29,13 @@ ATTEMPTS_MAX = 5
 _SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT = "40001", "40P01", "55P03"
 _STATEMENT_TIMEOUT, _READ_ONLY = "57014", "25006"
 
+_SESSION = {
+    # Longer than the server's deadlock_timeout (1 s): at the same length a deadlock ends as a mere lock timeout.
+    "lock_timeout": "1500ms",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
 
 def create_engine(url: str, pool_size: int = POOL_SIZE) -> AsyncEngine:
     """An engine on `postgresql://...`, every wait bounded: pool, connect, lock, statement, idle transaction."""
@@ -45,7 +52,7 @@ def create_engine(url: str, pool_size: int = POOL_SIZE) -> AsyncEngine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
-            "options": "-c lock_timeout=1s -c statement_timeout=5s -c idle_in_transaction_session_timeout=10s",
+            "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
         },
     )
 
