@@ -27,6 +27,8 @@ class GatewaySettings(Settings):
     webhooks_addr: str
     # `off` lifts the limits for every caller: for tests and benchmarks, and said aloud at the start.
     rate_limit: Literal["on", "off"] = "on"
+    # `required` refuses a POST without an Idempotency-Key; otherwise the gateway makes one.
+    idempotency_key: Literal["optional", "required"] = "optional"
 
 
 def main() -> None:
@@ -47,7 +49,12 @@ async def _serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
     # The key of the published examples opens the door on this machine only.
     ring = KeyRing(database, admits_example=is_loopback(settings.http_host))
     gatekeeper = Gatekeeper(ring, None if settings.rate_limit == "off" else Buckets())
-    app = make_app(upstream=upstream, gatekeeper=gatekeeper, readiness=Readiness(upstream, database))
+    app = make_app(
+        upstream=upstream,
+        gatekeeper=gatekeeper,
+        readiness=Readiness(upstream, database),
+        key_is_required=settings.idempotency_key == "required",
+    )
     try:
         serving = await serve(app, host=settings.http_host, port=settings.http_port)
         log.info("process.started", url=serving.url, rate_limit=settings.rate_limit)

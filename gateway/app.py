@@ -37,12 +37,15 @@ ROUTES = (
 # fmt: on
 
 
-def make_app(*, upstream: Upstream, gatekeeper: Gatekeeper, readiness: Readiness) -> web.Application:
+def make_app(
+    *, upstream: Upstream, gatekeeper: Gatekeeper, readiness: Readiness, key_is_required: bool = False
+) -> web.Application:
     app = web.Application(middlewares=[edge, admit], client_max_size=door.BODY_BYTES_MAX)
     app[UPSTREAM] = upstream
     app[GATEKEEPER] = gatekeeper
     app[METRICS] = Metrics()
     app[READINESS] = readiness
+    app[door.KEY_IS_REQUIRED] = key_is_required
     for route in ROUTES:
         handler = route.handler if route.access is Access.OPEN else door.through(route)
         resource = app.router.add_resource(route.path)

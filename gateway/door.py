@@ -22,6 +22,9 @@ BODY_TIMEOUT_S = 10.0
 CALLER: web.RequestKey[ApiKey | Fault] = web.RequestKey("CALLER")
 IDEMPOTENCY_KEY = web.RequestKey("IDEMPOTENCY_KEY", str)
 
+# Whether the operator wants every POST to bring a key of its own.
+KEY_IS_REQUIRED = web.AppKey("KEY_IS_REQUIRED", bool)
+
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
 
 
@@ -46,6 +49,11 @@ async def _call(route: Route, request: web.Request) -> Call:
         return Call(tenant_id, upstream, request, asked, None, None)
     parsed = await _parsed_body(request)
     return Call(tenant_id, upstream, request, asked, parsed.value, _key(route, request, raw_query, parsed.canonical))
+
+
+def read_idempotency_key(request: web.Request) -> str:
+    sent = request.headers.getall("Idempotency-Key", [])
+    return idempotency.read_key(sent, is_required=request.app[KEY_IS_REQUIRED])
 
 
 def _tenant_of(route: Route, request: web.Request) -> str:
@@ -78,8 +86,8 @@ def _refuse_size() -> NoReturn:
 
 
 def _key(route: Route, request: web.Request, raw_query: str, canonical: bytes) -> common_pb2.IdempotencyKey:
-    # middleware.py has read the header already, and left nothing where it was not valid: then this says so.
-    key = request.get(IDEMPOTENCY_KEY) or idempotency.read_key(request.headers.getall("Idempotency-Key", []))
+    # middleware.py has read the header already, and left nothing where it was refused: then this says why.
+    key = request.get(IDEMPOTENCY_KEY) or read_idempotency_key(request)
     fingerprint = idempotency.fingerprint(
         route=f"{route.method} {route.path}", path=request.path, query=raw_query, body=canonical
     )

@@ -19,12 +19,15 @@ _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _ESCAPE = re.compile(r'\\(["\\])')
 
 
-def read_key(sent: Sequence[str]) -> str:
+def read_key(sent: Sequence[str], *, is_required: bool = False) -> str:
     """The key of a request, from every Idempotency-Key header it carries; a new one where it carries none.
 
-    `abc` and `"abc"` (a Structured Fields string, RFC 9651) are one key. Raises Fault `idempotency_key_invalid`.
+    `abc` and `"abc"` (a Structured Fields string, RFC 9651) are one key. Raises Fault `idempotency_key_invalid`, or
+    `idempotency_key_required` where the operator wants every caller to name one.
     """
     if not sent:
+        if is_required:
+            raise Fault("idempotency_key_required", "Send an Idempotency-Key with every POST.")
         return str(uuid4())
     if len(sent) > 1:
         raise Fault("idempotency_key_invalid", "The header was sent more than once.")

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-BUCKETS_MAX = 100_000  # what is forgotten first is what was full longest ago
+BUCKETS_MAX = 100_000  # whoever called longest ago is forgotten first, to their gain
 
 
 @dataclass(frozen=True)

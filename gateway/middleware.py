@@ -16,9 +16,9 @@ from chassis import trace
 from chassis.errors import Fault
 from chassis.ids import new_id
 from chassis.logs import log
-from gateway import idempotency, problems
+from gateway import problems
 from gateway.access import Gatekeeper
-from gateway.door import CALLER, IDEMPOTENCY_KEY
+from gateway.door import CALLER, IDEMPOTENCY_KEY, read_idempotency_key
 from gateway.keys import ApiKey
 from gateway.limits import Budget
 from gateway.metrics import Metrics
@@ -110,7 +110,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     if not request.path.startswith("/v1/"):
         return await handler(request)
     if request.method == "POST":
-        _read_idempotency_key(request)
+        _note_idempotency_key(request)
     gatekeeper = request.app[GATEKEEPER]
     request[CALLER] = caller = await gatekeeper.identify(request)
     budget = gatekeeper.draw(caller, request.remote or "")
@@ -121,10 +121,10 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     return await handler(request)
 
 
-def _read_idempotency_key(request: web.Request) -> None:
+def _note_idempotency_key(request: web.Request) -> None:
     """Read before anything can refuse: every answer to a POST names the key it ran, or would have run, under."""
     try:
-        request[IDEMPOTENCY_KEY] = idempotency.read_key(request.headers.getall("Idempotency-Key", []))
+        request[IDEMPOTENCY_KEY] = read_idempotency_key(request)
     except Fault:
         return  # refused at the door, in its turn: a caller without an API key is told that first
 

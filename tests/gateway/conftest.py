@@ -49,12 +49,22 @@ async def limited_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.C
         yield opened
 
 
-async def _open(url: str, session: aiohttp.ClientSession, *, buckets: Buckets | None) -> AsyncIterator[Door]:
+@pytest.fixture
+async def demanding_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One whose operator wants an Idempotency-Key with every POST."""
+    async for opened in _open(databases["gateway"].application, session, buckets=None, key_is_required=True):
+        yield opened
+
+
+async def _open(
+    url: str, session: aiohttp.ClientSession, *, buckets: Buckets | None, key_is_required: bool = False
+) -> AsyncIterator[Door]:
     database = Database(create_engine(url))
     names = ("inventory", "shipments", "orders", "webhooks")
     upstream = Upstream({name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)})
     gatekeeper = Gatekeeper(KeyRing(database, admits_example=True), buckets)
-    app = make_app(upstream=upstream, gatekeeper=gatekeeper, readiness=Readiness(upstream, database))
+    readiness = Readiness(upstream, database)
+    app = make_app(upstream=upstream, gatekeeper=gatekeeper, readiness=readiness, key_is_required=key_is_required)
     serving = await serve(app, host="127.0.0.1", port=0)
     yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), url)
     await serving.stop()

@@ -260,6 +260,15 @@ async def test_an_idempotency_key_sent_twice_is_refused(door: Door) -> None:
     assert_problem(await door.caller.post(LEDGER, {}, headers=headers), 400, "idempotency_key_invalid")
 
 
+async def test_an_operator_may_require_idempotency_keys(demanding_door: Door) -> None:
+    without = await demanding_door.caller.post(LEDGER, {})
+    with_one = await demanding_door.caller.post(SHIPMENTS, b"", idempotency_key="abc")
+
+    assert_problem(without, 400, "idempotency_key_required")
+    assert "Idempotency-Key" not in without.headers
+    assert_problem(with_one, 400, "malformed_json")
+
+
 async def test_the_type_of_every_problem_opens(door: Door) -> None:
     page = (await door.caller.by("").get("/docs/errors")).body.decode()
 
