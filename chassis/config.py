@@ -1,12 +1,31 @@
 """Settings: read from the environment once, in a process's `__main__`, and handed on as arguments."""
 
+import base64
+from typing import Annotated
+
+from pydantic import BeforeValidator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _read_key(text: str) -> bytes:
+    key = base64.b64decode(text, validate=True)
+    if len(key) != 32:
+        raise ValueError("must be the base64 of 32 bytes")
+    return key
+
+
+# A secret key of 32 bytes, written in base64.
+Key = Annotated[bytes, BeforeValidator(_read_key)]
 
 
 class Settings(BaseSettings):
     """What every process takes. Each field is an environment variable SKUTRAIL_<NAME>."""
 
-    model_config = SettingsConfigDict(env_prefix="SKUTRAIL_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SKUTRAIL_",
+        frozen=True,
+        hide_input_in_errors=True,  # a start that fails must not print a password
+    )
 
     log_level: str = "info"
     # postgresql://role:password@host:port/database, with the role that may do only what the process does.

@@ -1,15 +1,10 @@
 """Settings, wiring, run: `python -m services.shipments`."""
 
-import base64
 from functools import partial
-from typing import Annotated
-
-from pydantic import AfterValidator
-from pydantic_settings import SettingsConfigDict
 
 from chassis import rpc
 from chassis.clock import utc_now
-from chassis.config import ServiceSettings
+from chassis.config import Key, ServiceSettings
 from chassis.ids import new_id
 from chassis.process import Resources, Service, run_service
 from services.shipments import listener
@@ -22,25 +17,16 @@ from services.shipments.sweeper import Sweeper
 from skutrail.v1 import inventory_pb2_grpc, shipments_pb2_grpc
 
 
-def _checked_key(text: str) -> str:
-    if len(base64.b64decode(text, validate=True)) != 32:
-        raise ValueError("must be the base64 of 32 bytes")
-    return text
-
-
 class Settings(ServiceSettings):
-    # An error of start-up must not print the key it complains of.
-    model_config = SettingsConfigDict(hide_input_in_errors=True)
-
     inventory_addr: str
     public_url: str  # where callers reach the gateway: label links begin with it
-    link_key: Annotated[str, AfterValidator(_checked_key)]  # base64 of 32 bytes: label links are signed with it
+    link_key: Key  # label links are signed with it
 
 
 async def wire(settings: Settings, resources: Resources) -> Service:
     database, nudge = resources.database, resources.relay.nudge
     inventory = rpc.channel(settings.inventory_addr)
-    announcer = Announcer(LabelLinks(settings.public_url, base64.b64decode(settings.link_key)), new_id)
+    announcer = Announcer(LabelLinks(settings.public_url, settings.link_key), new_id)
     steps = Steps(
         database=database,
         inventory=inventory_pb2_grpc.InventoryStub(inventory),

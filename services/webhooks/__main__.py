@@ -1,13 +1,12 @@
 """Settings, wiring, run: `python -m services.webhooks`."""
 
-import base64
 import random
 import secrets
 from contextlib import AsyncExitStack
 from functools import partial
 
 from chassis.clock import utc_now
-from chassis.config import ServiceSettings
+from chassis.config import Key, ServiceSettings
 from chassis.consumer import Consumer
 from chassis.ids import new_id
 from chassis.process import Resources, Service, run_service
@@ -23,14 +22,14 @@ from skutrail.v1 import webhooks_pb2_grpc
 
 
 class Settings(ServiceSettings):
-    secrets_key: str  # base64 of 32 bytes: webhook secrets are sealed with it
+    secrets_key: Key  # webhook secrets are sealed with it
     egress_allow: str = ""  # private networks that deliveries may reach: CIDRs, separated by commas
 
 
 async def wire(settings: Settings, resources: Resources) -> Service:
     database = resources.database
     guard = Guard(parse_allow(settings.egress_allow))
-    vault = Vault(base64.b64decode(settings.secrets_key, validate=True))
+    vault = Vault(settings.secrets_key)
     opened = AsyncExitStack()
     egress = await opened.enter_async_context(Egress(guard))
     sender = Sender(database, egress, vault, clock=utc_now, make_id=new_id, jitter=random.random)
