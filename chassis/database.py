@@ -91,7 +91,9 @@ class Database:
                 raise _unavailable("pool exhausted") from error
             except sqlalchemy.exc.DBAPIError as error:
                 if attempt == ATTEMPTS_MAX or not _may_repeat(error, attempt):
-                    raise _as_fault(error) from error
+                    if _is_trouble(error):
+                        raise _unavailable(_sqlstate(error) or "connection lost") from error
+                    raise
                 log.info("transaction.repeated", attempt=attempt, cause=type(error.orig).__name__)
                 await asyncio.sleep(random.uniform(0.2, 1) * 0.01 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
@@ -119,13 +121,16 @@ def _may_repeat(error: sqlalchemy.exc.DBAPIError, attempt: int) -> bool:
     return _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK) or (_is_disconnect(error) and attempt == 1)
 
 
-def _as_fault(error: sqlalchemy.exc.DBAPIError) -> Exception:
+def _is_trouble(error: sqlalchemy.exc.DBAPIError) -> bool:
+    """True for what time heals. Anything else is a defect of ours, such as a broken constraint."""
     state = _sqlstate(error) or ""
     # 53: too many connections, disk full; 57P: the server starts or stops.
-    is_trouble = _is_disconnect(error) or state[:2] == "53" or state[:3] == "57P"
-    if is_trouble or state in (_LOCK_TIMEOUT, _STATEMENT_TIMEOUT, _SERIALIZATION_FAILURE, _DEADLOCK, _READ_ONLY):
-        return _unavailable(state or "connection lost")
-    return error
+    return (
+        _is_disconnect(error)
+        or state[:2] == "53"
+        or state[:3] == "57P"
+        or state in (_LOCK_TIMEOUT, _STATEMENT_TIMEOUT, _SERIALIZATION_FAILURE, _DEADLOCK, _READ_ONLY)
+    )
 
 
 def _unavailable(cause: str) -> Fault:
