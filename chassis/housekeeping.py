@@ -43,14 +43,13 @@ class Housekeeper:
     async def run(self) -> None:
         while not self._stopping.is_set():
             try:
-                await self.purge()
+                count = await self.purge()
             except Fault as fault:
                 log.warning("housekeeping.postponed", cause=fault.code)
-            try:
-                async with asyncio.timeout(INTERVAL_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+                count = 0
+            # A whole batch may have left more behind: a busy day writes faster than a batch a minute.
+            if count < BATCH_MAX:
+                await self._pause()
 
     async def purge(self) -> int:
         """Deletes one batch per kind, each in a transaction of its own; returns how many rows went."""
@@ -60,3 +59,10 @@ class Housekeeper:
         if count:
             log.info("housekeeping.purged", count=count)
         return count
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(INTERVAL_S):
+                await self._stopping.wait()
+        except TimeoutError:
+            return

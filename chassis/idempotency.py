@@ -54,9 +54,10 @@ _KEEP = text("""
     WHERE k.tenant_id = answer.tenant_id AND k.key = answer.key
 """)
 
+# The row is locked before it goes: a key that is being claimed anew is left alone, and is not waited for.
 _PURGE = text("""
     DELETE FROM idempotency_key WHERE ctid IN (
-        SELECT ctid FROM idempotency_key WHERE expires_at <= :now LIMIT :limit
+        SELECT ctid FROM idempotency_key WHERE expires_at <= :now LIMIT :limit FOR UPDATE SKIP LOCKED
     )
 """)
 

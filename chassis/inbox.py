@@ -17,7 +17,8 @@ _CLAIM = text("""
 
 _PURGE = text("""
     DELETE FROM inbox WHERE ctid IN (
-        SELECT ctid FROM inbox WHERE received_at < CAST(:now AS timestamptz) - CAST(:retention AS interval) LIMIT :limit
+        SELECT ctid FROM inbox WHERE received_at < CAST(:now AS timestamptz) - CAST(:retention AS interval)
+        LIMIT :limit FOR UPDATE SKIP LOCKED
     )
 """)
 

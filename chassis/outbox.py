@@ -45,7 +45,8 @@ _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(CAST(:ids AS
 
 _PURGE = text("""
     DELETE FROM outbox WHERE id IN (
-        SELECT id FROM outbox WHERE published_at < CAST(:now AS timestamptz) - CAST(:retention AS interval) LIMIT :limit
+        SELECT id FROM outbox WHERE published_at < CAST(:now AS timestamptz) - CAST(:retention AS interval)
+        LIMIT :limit FOR UPDATE SKIP LOCKED
     )
 """)
 
