@@ -53,7 +53,8 @@ def migrate() -> None:
     """Bring all databases to the newest schema and declare the NATS streams. Safe to run at any time.
 
     SKUTRAIL_INVENTORY_OWNER_URL, ..._SHIPMENTS_..., ..._ORDERS_..., ..._WEBHOOKS_..., ..._GATEWAY_OWNER_URL: each
-    database, as the role that owns it. SKUTRAIL_NATS_URL: the NATS server.
+    database, as the role that owns it. SKUTRAIL_NATS_URL: the NATS server. SKUTRAIL_STREAM_REPLICAS: how many servers
+    of a NATS cluster keep each stream (default: 1).
     """
     from chassis import logs
     from cli import migrate as migration
@@ -61,6 +62,26 @@ def migrate() -> None:
     logs.configure("migrate", os.environ.get("SKUTRAIL_LOG_LEVEL", "info"))
     try:
         asyncio.run(migration.migrate(*migration.settings_from(os.environ)))
+    except (migration.SettingsMissing, migration.NotThere) as error:
+        fail(str(error))
+
+
+@app.command()
+def provision() -> None:
+    """Make the roles and databases on a PostgreSQL server that is not ours to start. Safe to run at any time.
+
+    SKUTRAIL_SUPERUSER_URL: the server, as superuser. SKUTRAIL_INVENTORY_OWNER_PASSWORD, SKUTRAIL_INVENTORY_PASSWORD and
+    so on for shipments, orders, webhooks and gateway: the passwords that the roles get.
+    """
+    from chassis import logs
+    from cli import migrate as migration
+    from cli import provision as provisioning
+
+    logs.configure("provision", os.environ.get("SKUTRAIL_LOG_LEVEL", "info"))
+    try:
+        superuser_url, passwords = provisioning.settings_from(os.environ)
+        asyncio.run(migration.wait_for_database("PostgreSQL", superuser_url))
+        asyncio.run(provisioning.provision(superuser_url, passwords))
     except (migration.SettingsMissing, migration.NotThere) as error:
         fail(str(error))
 

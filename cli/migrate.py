@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import nats.errors
@@ -18,7 +19,9 @@ from chassis import jetstream
 from chassis.jetstream import ConsumerSpec, StreamSpec
 from chassis.logs import log
 from chassis.migrate import upgrade
-from cli.provision import NAMES
+from cli.provision import NAMES, SettingsMissing, demand
+
+__all__ = ["NotThere", "SettingsMissing", "migrate", "settings_from", "topology", "wait_for_database"]
 
 WAIT_MAX_S = 60.0
 RETRY_EVERY_S = 0.5
@@ -34,32 +37,33 @@ _NATS_AWAY = (
 )
 
 
-class SettingsMissing(Exception):
-    """Environment variables that must be set and are not."""
-
-
 class NotThere(Exception):
     """Postgres or NATS did not answer in time."""
 
 
-def settings_from(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
-    """Returns the owners' URLs by process name, and the URL of NATS."""
+def settings_from(environment: Mapping[str, str]) -> tuple[dict[str, str], str, int]:
+    """Returns the owners' URLs by process name, the URL of NATS, and how many of its servers keep each stream."""
     owner_urls = {name: f"SKUTRAIL_{name.upper()}_OWNER_URL" for name in NAMES}
-    missing = [variable for variable in (*owner_urls.values(), "SKUTRAIL_NATS_URL") if not environment.get(variable)]
-    if missing:
-        raise SettingsMissing(f"not set: {', '.join(missing)}")
-    return {name: environment[variable] for name, variable in owner_urls.items()}, environment["SKUTRAIL_NATS_URL"]
+    demand(environment, [*owner_urls.values(), "SKUTRAIL_NATS_URL"])
+    owners = {name: environment[variable] for name, variable in owner_urls.items()}
+    return owners, environment["SKUTRAIL_NATS_URL"], int(environment.get("SKUTRAIL_STREAM_REPLICAS") or 1)
 
 
-async def migrate(owner_urls: Mapping[str, str], nats_url: str) -> None:
+async def migrate(owner_urls: Mapping[str, str], nats_url: str, stream_replicas: int = 1) -> None:
     """Waits for the servers, at most a minute each, then applies what is missing."""
     for name, url in owner_urls.items():
-        await _retry(f"the {name} database", partial(_connect, url), psycopg.OperationalError)
+        await wait_for_database(f"the {name} database", url)
         await asyncio.to_thread(upgrade, name, url)
         log.info("database.migrated", database=name)
     streams, consumers = topology()
+    streams = [replace(stream, replicas=stream_replicas) for stream in streams]
     await _retry("NATS", lambda: jetstream.declare(nats_url, streams, consumers), *_NATS_AWAY)
     log.info("streams.declared", streams=len(streams), consumers=len(consumers))
+
+
+async def wait_for_database(what: str, url: str) -> None:
+    """Returns once it takes connections. Raises NotThere when it does not within a minute."""
+    await _retry(what, partial(_connect, url), psycopg.OperationalError)
 
 
 def topology() -> tuple[list[StreamSpec], list[ConsumerSpec]]:

@@ -3,7 +3,7 @@
 What those roles may touch inside is decided by the migrations. Production does the same with its own tools.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -45,6 +45,24 @@ def database_urls(server_url: str, role_passwords: Mapping[str, str]) -> dict[st
         name: DatabaseUrls(owner=url(f"skutrail_{name}_owner", name), application=url(f"skutrail_{name}", name))
         for name in NAMES
     }
+
+
+class SettingsMissing(Exception):
+    """Environment variables that must be set and are not."""
+
+
+def demand(environment: Mapping[str, str], variables: Sequence[str]) -> None:
+    """Raises SettingsMissing, which names every one that is not set."""
+    missing = [variable for variable in variables if not environment.get(variable)]
+    if missing:
+        raise SettingsMissing(f"not set: {', '.join(missing)}")
+
+
+def settings_from(environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Returns the superuser's URL, and the roles' passwords."""
+    passwords = {role: f"{role.upper()}_PASSWORD" for role in ROLES}
+    demand(environment, ["SKUTRAIL_SUPERUSER_URL", *passwords.values()])
+    return environment["SKUTRAIL_SUPERUSER_URL"], {role: environment[variable] for role, variable in passwords.items()}
 
 
 async def provision(superuser_url: str, role_passwords: Mapping[str, str]) -> dict[str, DatabaseUrls]:
