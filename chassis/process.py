@@ -72,7 +72,8 @@ def run_service(name: str, settings: ServiceSettings, wire: Callable[[Resources]
         resources = Resources(database, nats, Relay(database.engine, nats))
         service = await wire(resources)
         workers: list[Worker] = [resources.relay, Housekeeper(database, utc_now, service.purges), *service.workers]
-        server = Server(settings.grpc_listen, ready=lambda: _is_ready(resources))
+        # Ready means that calls can be answered. Without NATS they can: events wait in the outbox.
+        server = Server(settings.grpc_listen, ready=database.is_up)
         await server.start(service.add_servicer, [service.service_name])
         log.info("process.started", listen=settings.grpc_listen)
         try:
@@ -106,10 +107,6 @@ async def run_workers(
         log.error("worker.ended", worker=task.get_name(), exc_info=task.exception())
     if failed or closed.is_set():
         raise SystemExit(1)
-
-
-async def _is_ready(resources: Resources) -> bool:
-    return resources.nats.is_up() and await resources.database.is_up()
 
 
 async def _until_signal(name: str, main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

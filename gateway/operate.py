@@ -13,11 +13,16 @@ from gateway.call import respond
 from gateway.middleware import METRICS
 from gateway.upstream import Upstream
 
+DATABASE = "database"
 ANSWER_LIFE_S = 1.0  # however often it is asked, the services are asked once a second
 
 
 class Readiness:
-    """Whether every service says SERVING and the keys' database answers."""
+    """What is away: services that do not say SERVING, the keys' database.
+
+    Only the database decides whether the gateway is ready. A gateway that left with every service would turn the
+    outage of one into the outage of all; what it cannot reach, it refuses call by call.
+    """
 
     def __init__(self, upstream: Upstream, database: Database) -> None:
         self._upstream = upstream
@@ -31,7 +36,7 @@ class Readiness:
         async with self._lock:
             if time.monotonic() - self._asked_at >= ANSWER_LIFE_S:
                 services, is_up = await asyncio.gather(self._upstream.away(), self._database.is_up())
-                self._away = services if is_up else [*services, "database"]
+                self._away = services if is_up else [*services, DATABASE]
                 self._asked_at = time.monotonic()
             return self._away
 
@@ -45,10 +50,11 @@ async def healthz(_: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
+    """200 with the names of the services that are away, 503 when the keys' database is."""
     away = await request.app[READINESS].away()
-    if away:
+    if DATABASE in away:
         raise Fault("unavailable", f"Away: {', '.join(away)}.", away=", ".join(away), retry_after_s=1)
-    return respond({"status": "ready"})
+    return respond({"status": "ready", "away": away})
 
 
 async def metrics(request: web.Request) -> web.Response:

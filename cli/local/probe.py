@@ -36,7 +36,7 @@ async def answers_http(port: int, path: str) -> bool:
 
 
 async def answers_grpc_health(port: int) -> bool:
-    """Whether a service says it is ready, its database and NATS included (grpc.health.v1)."""
+    """Whether a service says it is ready, its database included (grpc.health.v1)."""
     # A channel would try for most of a second. Until somebody listens, this is much the cheaper question.
     if not await is_open(port):
         return False

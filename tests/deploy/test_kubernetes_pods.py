@@ -105,7 +105,7 @@ def test_services_are_probed_under_the_names_that_they_answer(k8s: Manifests) ->
         }
 
 
-def test_the_gateway_lives_without_its_services_and_is_ready_with_them(k8s: Manifests) -> None:
+def test_the_gateway_lives_and_is_ready_without_its_services(k8s: Manifests) -> None:
     container = k8s.pod("gateway").main
 
     assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
