@@ -51,18 +51,20 @@ class Waker:
             except Fault as fault:
                 log.warning("waking.postponed", cause=fault.code)
                 served = 0
-            if served < BATCH_MAX:
+            if not served:
                 await self._pause()
 
     async def serve_waiting(self) -> int:
-        """Serves one batch of those that can be served; returns how many were."""
+        """Serves those that can be served, oldest first; returns how many were."""
 
         async def find(tx: AsyncConnection) -> list[tuple[str, str]]:
             return await store.serveable_requests(tx, BATCH_MAX)
 
         served = 0
         for tenant_id, request_id in await self._database.run(find):
-            served += await self._serve(tenant_id, request_id)
+            if not await self._serve(tenant_id, request_id):
+                break  # The list is used up or out of date: what has come meanwhile is not for those behind this one.
+            served += 1
         if served:
             self._relay.nudge()
             log.info("requests.served", count=served)
