@@ -8,14 +8,15 @@ identity values follow their commits, and the relay keeps that order per key.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
 import nats.errors
-import nats.js.errors
 import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -30,6 +31,7 @@ IN_FLIGHT_MAX = 64
 POLL_S = 0.25
 PUBLISH_TIMEOUT_S = 2.0
 RETRY_S = 0.5
+STUCK_KEYS_MAX = 1_000  # more stuck keys than this, and the trouble is not the keys'
 _RELAY_LOCK = 0x0BB0  # one relay per database: pg_try_advisory_lock
 
 _ADD = text("""
@@ -38,9 +40,12 @@ _ADD = text("""
         CAST(:ids AS text[]), CAST(:subjects AS text[]), CAST(:keys AS text[]), CAST(:payloads AS bytea[])
     )
 """)
-_TAKE = text(
-    "SELECT id, event_id, subject, key, payload FROM outbox WHERE published_at IS NULL ORDER BY id LIMIT :limit"
-)
+_TAKE = text("""
+    SELECT id, event_id, subject, key, payload FROM outbox
+    WHERE published_at IS NULL AND key <> ALL(CAST(:stuck AS text[]))
+    ORDER BY id LIMIT :limit
+""")
+_TRY_LOCK = text("SELECT pg_try_advisory_lock(:lock)")
 _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(CAST(:ids AS bigint[]))")
 
 _PURGE = text("""
@@ -81,78 +86,98 @@ class Relay:
         self._engine = engine
         self._nats = nats_connection
         self._nudge = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
+        self._stuck: dict[str, float] = {}  # key whose event could not be published → when to try again
 
     def nudge(self) -> None:
         """Something was committed: look now instead of at the next poll."""
         self._nudge.set()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._nudge.set()
 
     async def run(self) -> None:
-        while not self._stopping:
-            try:
-                async with self._engine.connect() as connection:
-                    await connection.execution_options(isolation_level="AUTOCOMMIT")
-                    await self._hold_lock_and_publish(connection)
-            except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
-                log.warning("relay.database_away", cause=type(error).__name__)
-            await self._pause(RETRY_S)
+        while not self._stopping.is_set():
+            if self._nats.is_up():
+                try:
+                    async with self._engine.connect() as connection:
+                        await connection.execution_options(isolation_level="AUTOCOMMIT")
+                        await self._hold_lock_and_publish(connection)
+                except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
+                    log.warning("relay.database_away", cause=type(error).__name__)
+            # Not to be cut short by a nudge: every commit would send whoever waits for the lock to the database.
+            await _wait(self._stopping, RETRY_S)
 
     async def _hold_lock_and_publish(self, connection: AsyncConnection) -> None:
-        lock = {"lock": _RELAY_LOCK}
-        if not (await connection.execute(text("SELECT pg_try_advisory_lock(:lock)"), lock)).scalar_one():
+        if not (await connection.execute(_TRY_LOCK, {"lock": _RELAY_LOCK})).scalar_one():
             return
         try:
-            while not self._stopping:
+            # Whoever loses NATS leaves the lock to one who has it.
+            while self._nats.is_up() and not self._stopping.is_set():
                 self._nudge.clear()
-                published = await self._publish_batch(connection) if self._nats.is_up() else 0
-                if published < BATCH_MAX:
-                    await self._pause(POLL_S)
+                taken = await self._publish_batch(connection)
+                if len(self._stuck) > STUCK_KEYS_MAX:
+                    await _wait(self._stopping, RETRY_S)
+                elif taken < BATCH_MAX:
+                    await _wait(self._nudge, POLL_S)
         finally:
-            await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), lock)
+            # Ends the session and the lock with it, in whatever state they are; the pool must not get it back.
+            await connection.invalidate()
 
     async def _publish_batch(self, connection: AsyncConnection) -> int:
-        rows = (await connection.execute(_TAKE, {"limit": BATCH_MAX})).all()
+        """Returns how many events were taken, published or not."""
+        now = time.monotonic()
+        self._stuck = {key: retry_at for key, retry_at in self._stuck.items() if retry_at > now}
+        rows = (await connection.execute(_TAKE, {"limit": BATCH_MAX, "stuck": list(self._stuck)})).all()
         if not rows:
             return 0
         lanes = [list(lane) for _, lane in groupby(sorted(rows, key=attrgetter("key", "id")), key=attrgetter("key"))]
         slots = asyncio.Semaphore(IN_FLIGHT_MAX)
-        published = await asyncio.gather(*(self._publish_lane(lane, slots) for lane in lanes))
-        ids = [row_id for lane in published for row_id in lane]
+        outcomes = await asyncio.gather(*(self._publish_lane(lane, slots) for lane in lanes))
+        ids = [row.id for lane, outcome in zip(lanes, outcomes, strict=True) for row in lane[: outcome.count]]
         await connection.execute(_MARK, {"ids": ids})
         log.info("events.published", count=len(ids), of=len(rows))
-        if len(ids) < len(rows):
-            await self._pause(RETRY_S)
-        return len(ids)
+        self._set_aside([outcome for outcome in outcomes if outcome.stuck is not None])
+        return len(rows)
 
-    async def _publish_lane(self, lane: Sequence[Any], slots: asyncio.Semaphore) -> list[int]:
+    async def _publish_lane(self, lane: Sequence[Any], slots: asyncio.Semaphore) -> _Outcome:
         """Publishes the events of one key in order; the first that fails holds back those behind it."""
-        done: list[int] = []
-        for row in lane:
+        for count, row in enumerate(lane):
             async with slots:
-                if not await self._publish(row):
-                    break
-            done.append(row.id)
-        return done
+                try:
+                    await self._publish(row)
+                except (nats.errors.Error, TimeoutError, OSError) as error:
+                    return _Outcome(count, stuck=row, cause=f"{type(error).__name__}: {error}"[:200])
+        return _Outcome(len(lane))
 
-    async def _publish(self, row: Any) -> bool:
+    async def _publish(self, row: Any) -> None:
+        js = await self._nats.jetstream()
         headers = {"Nats-Msg-Id": row.event_id}
-        try:
-            js = await self._nats.jetstream()
-            await js.publish(row.subject, row.payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)
-        except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
-            log.warning("event.not_published", event_id=row.event_id, subject=row.subject, cause=type(error).__name__)
-            return False
-        return True
+        await js.publish(row.subject, row.payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)
 
-    async def _pause(self, seconds: float) -> None:
-        if self._stopping:
+    def _set_aside(self, failed: Sequence[_Outcome]) -> None:
+        """The keys of failed lanes rest, so that they do not fill every batch and hold up all others."""
+        if not failed:
             return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._nudge.wait()
-        except TimeoutError:
-            return
+        retry_at = time.monotonic() + RETRY_S
+        self._stuck.update({outcome.stuck.key: retry_at for outcome in failed})
+        first = failed[0]
+        log.warning("events.not_published", keys=len(failed), event_id=first.stuck.event_id, cause=first.cause)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """How many events of a key were published, and the one that was not."""
+
+    count: int
+    stuck: Any = None
+    cause: str = ""
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

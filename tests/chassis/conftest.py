@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -14,6 +15,11 @@ from chassis import jetstream, outbox
 from chassis.database import Database, create_engine
 from chassis.jetstream import ConsumerSpec, Nats, StreamSpec
 from chassis.migrate import messaging_tables
+from cli.local import nats
+from cli.local.children import Child
+from cli.local.home import keep_secrets, open_home
+from cli.local.processes import NATS
+from cli.local.stack import Stack, choose_ports
 from cli.provision import DatabaseUrls
 from skutrail.v1 import events_pb2
 from tests.chassis.probes import TABLES, Admin
@@ -126,3 +132,44 @@ async def lane(nats_connection: Nats, nats_url: str) -> AsyncIterator[Lane]:
 async def announce(database: Database, *events: events_pb2.Event) -> None:
     """Commits events to the outbox, as an operation does."""
     await database.run(lambda tx: outbox.add(tx, events))
+
+
+class OwnNats:
+    """A nats-server that a test may stop and start."""
+
+    def __init__(self, folder: Path) -> None:
+        home = open_home(folder)
+        self._stack = Stack(home=home, secrets=keep_secrets(home), ports=choose_ports())
+        self._child = Child(NATS, self._stack)
+        self._connections: list[Nats] = []
+
+    @property
+    def url(self) -> str:
+        return self._stack.nats_url
+
+    async def connect(self) -> Nats:
+        connection = Nats(self.url, "tests")
+        await connection.jetstream()
+        self._connections.append(connection)
+        return connection
+
+    async def start(self) -> None:
+        await nats.prepare(self._stack)
+        await self._child.start()
+        await self._child.wait_healthy()
+
+    async def stop(self) -> None:
+        await self._child.stop()
+
+    async def close(self) -> None:
+        for connection in self._connections:
+            await connection.close()
+        await self.stop()
+
+
+@pytest.fixture
+async def own_nats(tmp_path: Path) -> AsyncIterator[OwnNats]:
+    server = OwnNats(tmp_path)
+    await server.start()
+    yield server
+    await server.close()

@@ -1,0 +1,251 @@
+"""From the outbox to the stream: in order per key, by one relay, and nothing lost whatever breaks on the way."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import sqlalchemy
+import structlog
+
+from chassis import jetstream
+from chassis.database import Database, create_engine
+from chassis.jetstream import Nats
+from chassis.outbox import BATCH_MAX, RETRY_S, Relay
+from skutrail.v1 import events_pb2
+from tests.chassis.conftest import Lane, OwnNats, announce
+from tests.chassis.probes import Admin, an_event, until
+
+UNPUBLISHED = "SELECT count(*) FROM outbox WHERE published_at IS NULL"
+EVERY_ROW = "SELECT count(*) FROM outbox"
+
+
+class Standing:
+    """A relay with a pool of its own, as every process has, and a count of how often it went to its database."""
+
+    def __init__(self, database_url: str, nats: Nats) -> None:
+        self.engine = create_engine(database_url, pool_size=2)
+        self.relay = Relay(self.engine, nats)
+        self.tries = 0
+        sqlalchemy.event.listen(self.engine.sync_engine, "checkout", self._count)
+
+    def _count(self, *_: object) -> None:
+        self.tries += 1
+
+
+@asynccontextmanager
+async def relaying(database_url: str, nats: Nats) -> AsyncIterator[Standing]:
+    standing = Standing(database_url, nats)
+    running = asyncio.create_task(standing.relay.run())
+    try:
+        yield standing
+    finally:
+        standing.relay.stop()
+        await running
+        await standing.engine.dispose()
+
+
+async def all_published(admin: Admin) -> bool:
+    return await admin.count(UNPUBLISHED) == 0
+
+
+def by_key(events: Iterable[events_pb2.Event]) -> dict[str, list[str]]:
+    keys = defaultdict(list)
+    for event in events:
+        keys[event.key].append(event.id)
+    return dict(keys)
+
+
+async def test_events_of_one_key_arrive_in_the_order_of_their_commits(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    sent = [an_event(lane.type(), key=f"key-{n % 30}") for n in range(BATCH_MAX + 50)]
+    for start in range(0, len(sent), 50):
+        await announce(database, *sent[start : start + 50])
+
+    async with relaying(database_url, nats_connection):
+        await until(lambda: all_published(admin))
+
+    assert by_key(await lane.events()) == by_key(sent)
+    assert await admin.count(EVERY_ROW) == len(sent)
+
+
+async def test_an_event_that_cannot_be_published_holds_back_its_own_key_alone(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    stuck = an_event("nobody.declared.this", key="stuck")
+    behind = [an_event(lane.type(), key="stuck") for _ in range(BATCH_MAX)]
+    neighbour = an_event(lane.type(), key="neighbour")
+    await announce(database, stuck, *behind, neighbour)
+
+    async with relaying(database_url, nats_connection):
+        await until(lambda: _is_published(admin, neighbour.id))
+
+    assert [event.id for event in await lane.events()] == [neighbour.id]
+    assert await admin.count(UNPUBLISHED) == BATCH_MAX + 1
+
+
+async def test_what_cannot_be_published_is_not_tried_faster_for_all_the_nudges(
+    database: Database, database_url: str, nats_connection: Nats, admin: Admin
+) -> None:
+    await announce(database, an_event("nobody.declared.this"))
+
+    with structlog.testing.capture_logs() as lines:
+        started = time.perf_counter()
+        async with relaying(database_url, nats_connection) as standing:
+
+            def three_rounds_failed() -> bool:
+                standing.relay.nudge()
+                return len([line for line in lines if line["event"] == "events.not_published"]) >= 3
+
+            await until(three_rounds_failed)
+
+    assert time.perf_counter() - started > 2 * RETRY_S * 0.9
+
+
+async def test_one_of_two_relays_works_and_the_other_takes_over_when_it_dies(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    working = Standing(database_url, nats_connection)
+    first = asyncio.create_task(working.relay.run())
+    await until(lambda: _holds(admin, 1))
+    async with relaying(database_url, nats_connection) as standby:
+        await until(lambda: standby.tries >= 2)
+        [holder] = await admin.relay_pids()
+
+        first.cancel()  # a process that dies takes its session with it
+        await admin.terminate(holder)
+        sent = an_event(lane.type())
+        await announce(database, sent)
+        await until(lambda: all_published(admin))
+
+    assert [event.id for event in await lane.events()] == [sent.id]
+    await asyncio.wait([first])
+    await working.engine.dispose()
+
+
+async def test_a_relay_that_waits_for_the_lock_does_not_hurry_when_nudged(
+    database: Database, database_url: str, nats_connection: Nats, admin: Admin
+) -> None:
+    async with relaying(database_url, nats_connection):
+        await until(lambda: _holds(admin, 1))
+        async with relaying(database_url, nats_connection) as standby:
+            await until(lambda: standby.tries >= 1)
+            started = time.perf_counter()
+            standby.relay.nudge()
+            await until(lambda: standby.tries >= 4)
+
+    assert time.perf_counter() - started > 2 * RETRY_S * 0.9
+
+
+async def test_a_relay_that_loses_nats_leaves_the_work_to_one_that_has_it(
+    database: Database, database_url: str, nats_connection: Nats, own_nats: OwnNats, lane: Lane, admin: Admin
+) -> None:
+    connection = await own_nats.connect()
+
+    async with relaying(database_url, connection):
+        await until(lambda: _holds(admin, 1))
+        await own_nats.stop()
+        await announce(database, an_event(lane.type()))
+        async with relaying(database_url, nats_connection):
+            await until(lambda: all_published(admin))
+
+    assert await lane.count() == 1
+
+
+async def test_a_relay_whose_session_is_killed_goes_on_with_a_new_one(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    async with relaying(database_url, nats_connection):
+        await until(lambda: _holds(admin, 1))
+        [pid] = await admin.relay_pids()
+        await admin.terminate(pid)
+
+        await announce(database, an_event(lane.type()))
+        await until(lambda: all_published(admin))
+
+    assert await lane.count() == 1
+
+
+async def test_what_was_published_but_not_marked_is_not_there_twice(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    sent = an_event(lane.type())
+    await announce(database, sent)
+
+    async with relaying(database_url, nats_connection):
+        async with database.transaction() as tx:
+            await tx.execute(sqlalchemy.text("SELECT 1 FROM outbox FOR UPDATE"))
+            await until(admin.waits_for_a_lock)  # published; the mark waits for our lock
+            assert await lane.count() == 1
+            [pid] = await admin.relay_pids()
+            await admin.terminate(pid)
+        await until(lambda: all_published(admin))
+
+    assert [event.id for event in await lane.events()] == [sent.id]
+
+
+async def test_a_full_stream_refuses_and_the_outbox_waits(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    sent = [an_event(lane.type(), key=f"key-{n}") for n in range(20)]
+    await jetstream.declare(lane.nats_url, [replace(lane.stream, bytes_max=1_500)], [])
+    await announce(database, *sent)
+
+    async with relaying(database_url, nats_connection):
+        with structlog.testing.capture_logs() as lines:
+            await until(lambda: "events.not_published" in [line["event"] for line in lines])
+        assert 0 < await lane.count() < len(sent)
+        assert not await all_published(admin)
+
+        await lane.declare()  # its usual size again
+        await until(lambda: all_published(admin))
+
+    assert {event.id for event in await lane.events()} == {event.id for event in sent}
+
+
+async def test_while_nats_is_away_events_wait_and_afterwards_they_arrive(
+    database: Database, database_url: str, own_nats: OwnNats, lane: Lane, admin: Admin
+) -> None:
+    await jetstream.declare(own_nats.url, [lane.stream], [])
+    connection = await own_nats.connect()
+    before, meanwhile = an_event(lane.type()), an_event(lane.type())
+
+    async with relaying(database_url, connection):
+        await announce(database, before)
+        await until(lambda: all_published(admin))
+
+        await own_nats.stop()
+        await announce(database, meanwhile)
+        await until(lambda: not connection.is_up())
+        assert await admin.count(UNPUBLISHED) == 1
+
+        await own_nats.start()
+        await until(lambda: all_published(admin))
+
+    arrived = await replace(lane, js=await connection.jetstream()).events()
+    assert [event.id for event in arrived] == [before.id, meanwhile.id]
+
+
+async def test_a_relay_that_is_stopped_finishes_its_batch_and_leaves_the_lock(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    async with relaying(database_url, nats_connection) as standing, database.transaction() as tx:
+        await announce(database, an_event(lane.type()))
+        await tx.execute(sqlalchemy.text("SELECT 1 FROM outbox FOR UPDATE"))
+        standing.relay.nudge()
+        await until(admin.waits_for_a_lock)
+        standing.relay.stop()
+
+    assert await all_published(admin)
+    await until(lambda: _holds(admin, 0))
+
+
+async def _is_published(admin: Admin, event_id: str) -> bool:
+    return await admin.count("SELECT count(published_at) FROM outbox WHERE event_id = %s", event_id) == 1
+
+
+async def _holds(admin: Admin, count: int) -> bool:
+    return len(await admin.relay_pids()) == count
