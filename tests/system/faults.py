@@ -1,0 +1,55 @@
+"""What is done to the processes of a running system, and to all of them that belong together at once."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import psutil
+
+from cli.local.stack import LOOPBACK
+from tests.running import RunningStack
+
+
+def kill(stack: RunningStack, name: str) -> None:
+    """kill -9 of a process and of all that it started: of PostgreSQL nothing may stay behind and finish its work."""
+    _signal(stack, name, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def frozen(stack: RunningStack, name: str) -> AsyncIterator[None]:
+    """A process that is there and does not answer, inside the block."""
+    _signal(stack, name, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        _signal(stack, name, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def away(stack: RunningStack, name: str, number: signal.Signals) -> AsyncIterator[None]:
+    """A process that was ended by a signal inside the block, and is healthy again behind it."""
+    await stack.kill(name, number)
+    try:
+        yield
+    finally:
+        await stack.restart(name)
+
+
+async def listens(stack: RunningStack, name: str) -> bool:
+    """Whether a new connection is taken: a process that drains takes none."""
+    try:
+        _, writer = await asyncio.open_connection(LOOPBACK, stack.system.stack.ports[name])
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+def _signal(stack: RunningStack, name: str, number: signal.Signals) -> None:
+    running = stack.system.children[name].running
+    assert running is not None
+    parent = psutil.Process(running.pid)
+    for process in (parent, *parent.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
