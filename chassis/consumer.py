@@ -88,6 +88,11 @@ class Consumer:
             await self._handle(message)
         except RetryLater as trouble:
             await _again(message, deliveries, str(trouble))
+        except asyncio.CancelledError:
+            # A call inside the handler was given up. It would end this worker, and nobody would notice.
+            if _is_being_cancelled():
+                raise
+            await _again(message, deliveries, "canceled")
         except Fault as fault:
             if fault.kind.is_retryable:
                 await _again(message, deliveries, fault.code)
@@ -141,6 +146,11 @@ class Consumer:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _again(message: Msg, deliveries: int, cause: str) -> None:

@@ -69,7 +69,8 @@ class ConsumerSpec:
     name: str
     subjects: tuple[str, ...]
     ack_wait: timedelta = timedelta(seconds=30)
-    in_flight_max: int = 64
+    # Counts those that wait for their next try too: once full, their neighbours are not delivered any more.
+    in_flight_max: int = 10_000
 
     def config(self) -> ConsumerConfig:
         return ConsumerConfig(

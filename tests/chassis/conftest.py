@@ -8,6 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+import structlog
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo, StreamInfo
 
@@ -28,6 +29,17 @@ DATABASE = "skutrail_chassis"
 ROLE, OWNER = "skutrail_orders", "skutrail_orders_owner"
 
 _numbers = count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_log_lines() -> None:
+    """The library's default draws every traceback for a terminal: 500 failing handlers would take half a minute."""
+    plain = [
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(processors=plain)
 
 
 def _on(url: str, database: str) -> str:
