@@ -67,6 +67,9 @@ class Movement:
     qty: int
     reason: Reason
     reference: str | None = None
+    # What must be right before it, where the caller names it.
+    expected_balance: int | None = None
+    expected_seq: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,16 @@ def movement_faults(movement: Movement) -> list[FieldFault]:
     return faults
 
 
+def transfer_faults(qty: int, from_warehouse: str, to_warehouse: str) -> list[FieldFault]:
+    """What is wrong with a transfer beyond its two movements."""
+    faults = []
+    if not 1 <= qty <= QTY_MAX:
+        faults.append(FieldFault("/qty", "out_of_range", f"1 to {QTY_MAX}."))
+    if from_warehouse == to_warehouse:
+        faults.append(FieldFault("/to_warehouse", "same_warehouse", "Another warehouse than from_warehouse."))
+    return faults
+
+
 def line_faults(lines: Sequence[tuple[str, int]]) -> list[FieldFault]:
     """Everything that is wrong with the lines of an allocation: (sku, qty) each."""
     if not 1 <= len(lines) <= LINES_MAX:
@@ -134,6 +147,8 @@ def line_faults(lines: Sequence[tuple[str, int]]) -> list[FieldFault]:
 
 def decide(stock: Stock, movement: Movement, own_hold: int, now: datetime) -> Recorded | Fault:
     """Records the movement or refuses it. `own_hold`: open units held for the request that the pick names."""
+    if (conflict := _conflict(stock, movement)) is not None:
+        return conflict
     qty = signed_qty(movement.reason, movement.qty)
     if qty < 0:
         # An adjustment states a physical fact: it may eat into what is held. Nothing else may.
@@ -174,6 +189,17 @@ def summed(lines: Sequence[tuple[str, int]]) -> Mapping[str, int]:
     for sku, qty in lines:
         total[sku] = total.get(sku, 0) + qty
     return total
+
+
+def _conflict(stock: Stock, movement: Movement) -> Fault | None:
+    """A precondition that does not hold."""
+    if movement.expected_balance not in (None, stock.on_hand):
+        detail = f"The balance is {stock.on_hand}, not {movement.expected_balance}."
+        return Fault("version_conflict", detail, expected=movement.expected_balance, actual=stock.on_hand)
+    if movement.expected_seq not in (None, stock.seq):
+        detail = f"The last entry's seq is {stock.seq}, not {movement.expected_seq}."
+        return Fault("version_conflict", detail, expected=movement.expected_seq, actual=stock.seq)
+    return None
 
 
 def _short(requested: int, available: int) -> Fault:

@@ -5,27 +5,29 @@ Operations receive the transaction and never commit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import idempotency, outbox, wire
-from chassis.errors import Fault
+from chassis.errors import Fault, FieldFault
 from chassis.idempotency import Claim, StoredAnswer
 from chassis.ids import IdMaker
-from services.inventory import allocating, domain, events, store
+from services.inventory import allocating, domain, events, store, trail
 from services.inventory.domain import Entry, Hold, Movement, Reason, Recorded, Stock, StockKey
 from skutrail.v1 import events_pb2, inventory_pb2
+
+Claims = Mapping[tuple[str, str], StoredAnswer | Fault | None]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A movement and the key it runs under."""
+    """A movement and the key it runs under; None where the key of what contains it answers for it."""
 
     movement: Movement
-    claim: Claim
+    claim: Claim | None
 
 
 @dataclass(frozen=True)
@@ -43,42 +45,129 @@ async def record_movements(
 
     Raises Fault `idempotency_key_in_use` when the first request with one of the keys still runs elsewhere.
     """
-    refused = {wish: Fault("validation_failed", "The movement is not valid.", fields=faults)
-               for wish in wishes if (faults := domain.movement_faults(wish.movement))}  # fmt: skip
-    firsts = {wish.claim.scope: wish for wish in reversed(wishes) if wish not in refused}
-    claims = await idempotency.claim_many(tx, [wish.claim for wish in firsts.values()], now)
-    ours = [wish for wish in wishes if wish not in refused and firsts[wish.claim.scope] is wish]
-    ours = [wish for wish in ours if claims[wish.claim.scope] is None]
-    answers = await _record(tx, ours, now, new_id)
-    await idempotency.keep_many(tx, {wish.claim.scope: answer for wish, answer in answers})
-    told = {wish.claim.scope: (wish, answer) for wish, answer in answers}
-    return [
-        Outcome(refused[wish]) if wish in refused else _outcome(wish, claims[wish.claim.scope], told) for wish in wishes
-    ]
+    outcomes = {index: invalid for index, wish in enumerate(wishes) if (invalid := _invalid(wish.movement))}
+    valid = [index for index in range(len(wishes)) if index not in outcomes]
+    firsts: dict[tuple[str, str], int] = {}
+    for index in valid:
+        if (claim := wishes[index].claim) is not None:
+            firsts.setdefault(claim.scope, index)
+    claims = await idempotency.claim_many(tx, [c for i in firsts.values() if (c := wishes[i].claim)], now)
+    ours = [index for index in valid if _is_ours(wishes[index].claim, index, firsts, claims)]
+    answers = dict(zip(ours, await _record(tx, [wishes[index].movement for index in ours], now, new_id), strict=True))
+    await idempotency.keep_many(tx, {c.scope: answers[i] for i in ours if (c := wishes[i].claim)})
+    for index in valid:
+        outcomes[index] = (
+            Outcome(answers[index]) if index in answers else _replay(wishes, index, firsts, claims, answers)
+        )
+    return [outcomes[index] for index in range(len(wishes))]
 
 
-def _outcome(
-    wish: Wish,
-    claimed: StoredAnswer | Fault | None,
-    told: dict[tuple[str, str], tuple[Wish, inventory_pb2.LedgerEntry | Fault]],
+async def record_batch(
+    tx: AsyncConnection, wishes: Sequence[Wish], *, atomic: bool, now: datetime, new_id: IdMaker
+) -> list[Outcome]:
+    """Records a batch under one key. Atomic: raises the fault of the first refused line, naming every refused line."""
+    outcomes = await record_movements(tx, wishes, now, new_id)
+    refused = {index: o.answer for index, o in enumerate(outcomes) if isinstance(o.answer, Fault)}
+    if atomic and refused:
+        fields = [FieldFault(f"/movements/{index}", fault.code, fault.detail) for index, fault in refused.items()]
+        detail = f"{len(refused)} of {len(wishes)} movements are refused; nothing was recorded."
+        raise Fault(next(iter(refused.values())).code, detail, fields=fields)
+    return outcomes
+
+
+async def record_transfer(
+    tx: AsyncConnection, out: Movement, into: StockKey, now: datetime, new_id: IdMaker
+) -> inventory_pb2.RecordTransferReply:
+    """Takes `-out.qty` units out and puts them in elsewhere: two entries or none. Raises the Fault that refuses it."""
+    faults = domain.transfer_faults(-out.qty, out.key.warehouse, into.warehouse)
+    if faults:
+        raise Fault("validation_failed", "The transfer is not valid.", fields=faults)
+    movements = [out, replace(out, key=into, qty=-out.qty)]
+    for movement in movements:
+        if invalid := _invalid(movement):
+            assert isinstance(invalid.answer, Fault)
+            raise invalid.answer
+    entries = []
+    for answer in await _record(tx, movements, now, new_id):
+        if isinstance(answer, Fault):
+            raise answer
+        entries.append(answer)
+    return inventory_pb2.RecordTransferReply(id=new_id("trf"), entries=entries)
+
+
+def _invalid(movement: Movement) -> Outcome | None:
+    faults = domain.movement_faults(movement)
+    return Outcome(Fault("validation_failed", "The movement is not valid.", fields=faults)) if faults else None
+
+
+def _is_ours(claim: Claim | None, index: int, firsts: Mapping[tuple[str, str], int], claims: Claims) -> bool:
+    """True where the wish is to be decided now: no key, or a free one that no wish before it in the batch names."""
+    return claim is None or (firsts[claim.scope] == index and claims[claim.scope] is None)
+
+
+def _replay(
+    wishes: Sequence[Wish],
+    index: int,
+    firsts: Mapping[tuple[str, str], int],
+    claims: Claims,
+    answers: Mapping[int, inventory_pb2.LedgerEntry | Fault],
 ) -> Outcome:
-    if isinstance(claimed, Fault):
-        return Outcome(claimed)
-    if claimed is not None:
-        return Outcome(claimed.fault or inventory_pb2.LedgerEntry.FromString(claimed.reply or b""), replayed=True)
-    first, answer = told[wish.claim.scope]
-    if first is not wish and first.claim.fingerprint != wish.claim.fingerprint:
+    """What a key was told: by an earlier request, or by a wish before this one in the same batch."""
+    claim = wishes[index].claim
+    assert claim is not None, "a wish without a key is always ours"
+    told = claims[claim.scope]
+    if isinstance(told, Fault):
+        return Outcome(told)
+    if told is not None:
+        return Outcome(told.fault or inventory_pb2.LedgerEntry.FromString(told.reply or b""), replayed=True)
+    first = wishes[firsts[claim.scope]].claim
+    if first is None or first.fingerprint != claim.fingerprint:
         return Outcome(Fault("idempotency_key_reused", "This Idempotency-Key was used for another request."))
-    return Outcome(answer, replayed=first is not wish)
+    return Outcome(answers[firsts[claim.scope]], replayed=True)
 
 
-async def read_balance(tx: AsyncConnection, key: StockKey, now: datetime) -> inventory_pb2.Balance:
-    """The units on hand and the instant at which that was true. A SKU that never moved has 0."""
+async def read_balance(
+    tx: AsyncConnection, key: StockKey, now: datetime, as_of: datetime | None = None
+) -> inventory_pb2.Balance:
+    """The units on hand, now or at an earlier instant, and when that was true. A SKU that never moved has 0."""
+    if as_of is not None and as_of < now:
+        balance = await trail.balance_at(tx, key, as_of)
+        return inventory_pb2.Balance(sku=key.sku, warehouse=key.warehouse, balance=balance, as_of=wire.timestamp(as_of))
     stock = await store.read_stock(tx, key)
     as_of = max(now, stock.updated_at or now)
     return inventory_pb2.Balance(
         sku=key.sku, warehouse=key.warehouse, balance=stock.on_hand, as_of=wire.timestamp(as_of)
     )
+
+
+async def read_entry(tx: AsyncConnection, tenant_id: str, entry_id: str) -> inventory_pb2.LedgerEntry:
+    """Raises Fault `not_found`: unknown, or another tenant's."""
+    entry = await trail.find_entry(tx, tenant_id, entry_id)
+    if entry is None:
+        raise Fault("not_found", "There is no such entry.")
+    return events.entry_message(entry_id, entry)
+
+
+async def list_entries(
+    tx: AsyncConnection, tenant_id: str, filters: trail.Filters, *, after_id: str | None, limit: int
+) -> inventory_pb2.ListEntriesReply:
+    entries = await trail.list_entries(tx, tenant_id, filters, after_id=after_id, limit=limit + 1)
+    messages = [events.entry_message(entry_id, entry) for entry_id, entry in entries.items()]
+    return inventory_pb2.ListEntriesReply(entries=messages[:limit], has_more=len(messages) > limit)
+
+
+async def list_levels(
+    tx: AsyncConnection,
+    tenant_id: str,
+    *,
+    sku: str | None,
+    warehouse: str | None,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> inventory_pb2.ListLevelsReply:
+    levels = await trail.list_levels(tx, tenant_id, sku=sku, warehouse=warehouse, after=after, limit=limit + 1)
+    messages = [inventory_pb2.Level(**vars(level), available=level.on_hand - level.held) for level in levels]
+    return inventory_pb2.ListLevelsReply(levels=messages[:limit], has_more=len(messages) > limit)
 
 
 @dataclass
@@ -106,38 +195,33 @@ class _Book:
 
 
 async def _record(
-    tx: AsyncConnection, wishes: Sequence[Wish], now: datetime, new_id: IdMaker
-) -> list[tuple[Wish, inventory_pb2.LedgerEntry | Fault]]:
-    """Decides the wishes in their order, each on the stock that the one before it left."""
-    if not wishes:
+    tx: AsyncConnection, movements: Sequence[Movement], now: datetime, new_id: IdMaker
+) -> list[inventory_pb2.LedgerEntry | Fault]:
+    """Decides the movements in their order, each on the stock that the one before it left; writes what was decided."""
+    if not movements:
         return []
-    book = await _open_book(tx, wishes)
-    answers: list[tuple[Wish, inventory_pb2.LedgerEntry | Fault]] = []
-    for wish in wishes:
-        movement = wish.movement
+    book = await _open_book(tx, movements)
+    answers: list[inventory_pb2.LedgerEntry | Fault] = []
+    for movement in movements:
         if _eats_into_holds(book.stocks[movement.key], movement):
-            book = await _make_room(tx, book, wishes, movement, now, new_id)
+            book = await _make_room(tx, book, movements, movement, now, new_id)
         hold = book.own_hold(movement)
         decision = domain.decide(book.stocks[movement.key], movement, hold.open if hold else 0, now)
         if isinstance(decision, Fault):
-            answers.append((wish, decision))
+            answers.append(decision)
             continue
         entry_id = new_id("inv")
         book.note(entry_id, decision, hold)
         entry = events.entry_message(entry_id, decision.entry)
         book.news.append(events.inventory_updated(movement.key.tenant_id, entry, new_id))
-        answers.append((wish, entry))
+        answers.append(entry)
     await _flush(tx, book)
     return answers
 
 
-async def _open_book(tx: AsyncConnection, wishes: Sequence[Wish]) -> _Book:
-    stocks = await store.lock_stocks(tx, [wish.movement.key for wish in wishes])
-    picks = {
-        (wish.movement.reference, wish.movement.key)
-        for wish in wishes
-        if wish.movement.reason is Reason.PICK and wish.movement.reference
-    }
+async def _open_book(tx: AsyncConnection, movements: Sequence[Movement]) -> _Book:
+    stocks = await store.lock_stocks(tx, [movement.key for movement in movements])
+    picks = {(m.reference, m.key) for m in movements if m.reason is Reason.PICK and m.reference}
     return _Book(stocks, await store.open_holds(tx, sorted(picks)))
 
 
@@ -156,10 +240,15 @@ def _eats_into_holds(stock: Stock, movement: Movement) -> bool:
 
 
 async def _make_room(
-    tx: AsyncConnection, book: _Book, wishes: Sequence[Wish], movement: Movement, now: datetime, new_id: IdMaker
+    tx: AsyncConnection,
+    book: _Book,
+    movements: Sequence[Movement],
+    movement: Movement,
+    now: datetime,
+    new_id: IdMaker,
 ) -> _Book:
     """Sends the youngest holds back to waiting, so that the adjustment can state its fact. Rare, so it reads anew."""
     await _flush(tx, book)
     on_hand = book.stocks[movement.key].on_hand + movement.qty
     await outbox.add(tx, await allocating.send_back(tx, movement.key, on_hand, now, new_id))
-    return await _open_book(tx, wishes)
+    return await _open_book(tx, movements)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
+from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, trace
+from chassis import idempotency, trace, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault, FieldFault, to_message
@@ -16,9 +18,13 @@ from chassis.rpc import Context
 from services.inventory import allocating, operations
 from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
 from services.inventory.operations import Outcome, Wish
+from services.inventory.trail import Filters
 from services.inventory.waker import Waker
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
+Reply = TypeVar("Reply", inventory_pb2.RecordBatchReply, inventory_pb2.RecordTransferReply)
+
+PAGE_MAX = 100
 _REASONS = {int(reason): reason for reason in Reason}
 
 
@@ -33,17 +39,74 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     async def RecordMovements(
         self, request: inventory_pb2.RecordMovementsRequest, context: Context
     ) -> inventory_pb2.RecordMovementsReply:
-        if not 1 <= len(request.movements) <= MOVEMENTS_MAX:
-            fault = FieldFault("/movements", "out_of_range", f"1 to {MOVEMENTS_MAX} movements.")
-            raise Fault("validation_failed", "The request is not valid.", fields=[fault])
+        _check_count(request.movements)
+        if not all(movement.HasField("idempotency") for movement in request.movements):
+            raise Fault("validation_failed", "Every movement needs an idempotency key.")
         outcomes = await self._record([_wish(movement) for movement in request.movements])
-        self._relay.nudge()
-        self._waker.nudge()
+        self._nudge()
         return inventory_pb2.RecordMovementsReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
+
+    async def RecordBatch(
+        self, request: inventory_pb2.RecordBatchRequest, context: Context
+    ) -> inventory_pb2.RecordBatchReply:
+        _check_count(request.movements)
+        wishes = [_wish(movement) for movement in request.movements]
+
+        async def record(tx: AsyncConnection) -> inventory_pb2.RecordBatchReply:
+            outcomes = await operations.record_batch(
+                tx, wishes, atomic=request.atomic, now=self._clock(), new_id=self._new_id
+            )
+            return inventory_pb2.RecordBatchReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
+
+        return await self._once(request, record, inventory_pb2.RecordBatchReply)
+
+    async def RecordTransfer(
+        self, request: inventory_pb2.RecordTransferRequest, context: Context
+    ) -> inventory_pb2.RecordTransferReply:
+        out = Movement(
+            key=StockKey(request.tenant_id, request.sku, request.from_warehouse),
+            qty=-request.qty,
+            reason=Reason.TRANSFER,
+            reference=_given(request, "reference"),
+        )
+        into = StockKey(request.tenant_id, request.sku, request.to_warehouse)
+
+        async def record(tx: AsyncConnection) -> inventory_pb2.RecordTransferReply:
+            return await operations.record_transfer(tx, out, into, self._clock(), self._new_id)
+
+        return await self._once(request, record, inventory_pb2.RecordTransferReply)
 
     async def GetBalance(self, request: inventory_pb2.GetBalanceRequest, context: Context) -> inventory_pb2.Balance:
         key = StockKey(request.tenant_id, request.sku, request.warehouse)
-        return await self._database.run(lambda tx: operations.read_balance(tx, key, self._clock()))
+        as_of = wire.moment(request.as_of) if request.HasField("as_of") else None
+        return await self._database.run(lambda tx: operations.read_balance(tx, key, self._clock(), as_of))
+
+    async def GetEntry(self, request: inventory_pb2.GetEntryRequest, context: Context) -> inventory_pb2.LedgerEntry:
+        return await self._database.run(lambda tx: operations.read_entry(tx, request.tenant_id, request.id))
+
+    async def ListEntries(
+        self, request: inventory_pb2.ListEntriesRequest, context: Context
+    ) -> inventory_pb2.ListEntriesReply:
+        return await self._database.run(
+            lambda tx: operations.list_entries(
+                tx, request.tenant_id, _filters(request), after_id=_given(request, "after_id"), limit=_limit(request)
+            )
+        )
+
+    async def ListLevels(
+        self, request: inventory_pb2.ListLevelsRequest, context: Context
+    ) -> inventory_pb2.ListLevelsReply:
+        after = (request.after_sku, request.after_warehouse) if request.HasField("after_sku") else None
+        return await self._database.run(
+            lambda tx: operations.list_levels(
+                tx,
+                request.tenant_id,
+                sku=_given(request, "sku"),
+                warehouse=_given(request, "warehouse"),
+                after=after,
+                limit=_limit(request),
+            )
+        )
 
     async def Allocate(self, request: inventory_pb2.AllocateRequest, context: Context) -> inventory_pb2.Allocation:
         lines = [(line.sku, line.qty) for line in request.lines]
@@ -64,6 +127,25 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         return idempotency.as_reply(await self._database.run(lambda tx: idempotency.look_up(tx, claim, self._clock())))
 
+    async def _once(
+        self,
+        request: inventory_pb2.RecordBatchRequest | inventory_pb2.RecordTransferRequest,
+        operation: Callable[[AsyncConnection], Awaitable[Reply]],
+        reply_type: type[Reply],
+    ) -> Reply:
+        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
+        reply, replayed = await idempotency.run_once(
+            self._database, claim, operation, reply_type=reply_type, now=self._clock()
+        )
+        self._nudge()
+        reply.replayed = replayed
+        return reply
+
+    def _nudge(self) -> None:
+        """Something was committed: there may be events to publish, and stock to serve those who wait."""
+        self._relay.nudge()
+        self._waker.nudge()
+
     async def _record(self, wishes: Sequence[Wish]) -> list[Outcome]:
         async def record(tx: AsyncConnection) -> list[Outcome]:
             return await operations.record_movements(tx, wishes, self._clock(), self._new_id)
@@ -79,15 +161,43 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
             return [(await self._record([wish]))[0] for wish in wishes]
 
 
+def _check_count(movements: Sequence[inventory_pb2.Movement]) -> None:
+    if not 1 <= len(movements) <= MOVEMENTS_MAX:
+        fault = FieldFault("/movements", "out_of_range", f"1 to {MOVEMENTS_MAX} movements.")
+        raise Fault("validation_failed", "The request is not valid.", fields=[fault])
+
+
+def _filters(request: inventory_pb2.ListEntriesRequest) -> Filters:
+    return Filters(
+        sku=_given(request, "sku"),
+        warehouse=_given(request, "warehouse"),
+        reason=_REASONS.get(request.reason, Reason.UNKNOWN) if request.HasField("reason") else None,
+        reference=_given(request, "reference"),
+        created_after=wire.moment(request.created_after) if request.HasField("created_after") else None,
+        created_before=wire.moment(request.created_before) if request.HasField("created_before") else None,
+    )
+
+
+def _limit(request: inventory_pb2.ListEntriesRequest | inventory_pb2.ListLevelsRequest) -> int:
+    return min(max(request.limit, 1), PAGE_MAX)
+
+
+def _given(message: Message, field: str) -> Any:
+    """The value of an optional field, None where it is absent."""
+    return getattr(message, field) if message.HasField(field) else None
+
+
 def _wish(movement: inventory_pb2.Movement) -> Wish:
     return Wish(
         Movement(
             key=StockKey(movement.tenant_id, movement.sku, movement.warehouse),
             qty=movement.qty,
             reason=_REASONS.get(movement.reason, Reason.UNKNOWN),
-            reference=movement.reference if movement.HasField("reference") else None,
+            reference=_given(movement, "reference"),
+            expected_balance=_given(movement, "expected_balance"),
+            expected_seq=_given(movement, "expected_seq"),
         ),
-        idempotency.claim_of(movement.tenant_id, movement.idempotency),
+        idempotency.claim_of(movement.tenant_id, movement.idempotency) if movement.HasField("idempotency") else None,
     )
 
 

@@ -39,8 +39,10 @@ class Inventory:
         reference: str | None = None,
         key: str = "",
         fingerprint: bytes = b"f",
+        expected_balance: int | None = None,
+        expected_seq: int | None = None,
     ) -> Wish:
-        movement = Movement(self.key(sku, warehouse), qty, reason, reference)
+        movement = Movement(self.key(sku, warehouse), qty, reason, reference, expected_balance, expected_seq)
         return Wish(movement, Claim(self.tenant_id, key or f"key-{next(_numbers)}", fingerprint))
 
     async def record(self, *wishes: Wish) -> list[Outcome]:

@@ -26,41 +26,61 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from skutrail.v1 import common_pb2 as skutrail_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskutrail/v1/inventory.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\"\xc7\x01\n\x08Movement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x11\n\twarehouse\x18\x04 \x01(\t\x12\x0b\n\x03qty\x18\x05 \x01(\x12\x12#\n\x06reason\x18\x06 \x01(\x0e\x32\x13.skutrail.v1.Reason\x12\x16\n\treference\x18\x07 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_reference\"B\n\x16RecordMovementsRequest\x12(\n\tmovements\x18\x01 \x03(\x0b\x32\x15.skutrail.v1.Movement\"F\n\x14RecordMovementsReply\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.skutrail.v1.MovementOutcome\"\x80\x01\n\x0fMovementOutcome\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.skutrail.v1.LedgerEntryH\x00\x12%\n\x07refusal\x18\x02 \x01(\x0b\x32\x12.skutrail.v1.FaultH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\t\n\x07outcome\"\xdf\x01\n\x0bLedgerEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x11\n\twarehouse\x18\x03 \x01(\t\x12\x0b\n\x03qty\x18\x04 \x01(\x12\x12\x0f\n\x07\x62\x61lance\x18\x05 \x01(\x03\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12#\n\x06reason\x18\x07 \x01(\x0e\x32\x13.skutrail.v1.Reason\x12\x16\n\treference\x18\x08 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_reference\"F\n\x11GetBalanceRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x11\n\twarehouse\x18\x03 \x01(\t\"e\n\x07\x42\x61lance\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x03 \x01(\x03\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\tStockLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0b\n\x03qty\x18\x02 \x01(\x03\"_\n\x0f\x41llocateRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x05lines\x18\x03 \x03(\x0b\x32\x16.skutrail.v1.StockLine\"7\n\x0eReleaseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x08HeldLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0b\n\x03qty\x18\x03 \x01(\x03\"\x85\x01\n\nAllocation\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x1d.skutrail.v1.AllocationStatus\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.skutrail.v1.HeldLine*q\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_RECEIPT\x10\x01\x12\x0f\n\x0bREASON_PICK\x10\x02\x12\x15\n\x11REASON_ADJUSTMENT\x10\x03\x12\x13\n\x0fREASON_TRANSFER\x10\x04*\xb0\x01\n\x10\x41llocationStatus\x12!\n\x1d\x41LLOCATION_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41LLOCATION_STATUS_WAITING\x10\x01\x12\x1a\n\x16\x41LLOCATION_STATUS_HELD\x10\x02\x12\x1e\n\x1a\x41LLOCATION_STATUS_RELEASED\x10\x03\x12\x1e\n\x1a\x41LLOCATION_STATUS_CONSUMED\x10\x04\x32\x80\x03\n\tInventory\x12Y\n\x0fRecordMovements\x12#.skutrail.v1.RecordMovementsRequest\x1a!.skutrail.v1.RecordMovementsReply\x12\x42\n\nGetBalance\x12\x1e.skutrail.v1.GetBalanceRequest\x1a\x14.skutrail.v1.Balance\x12\x41\n\x08\x41llocate\x12\x1c.skutrail.v1.AllocateRequest\x1a\x17.skutrail.v1.Allocation\x12?\n\x07Release\x12\x1b.skutrail.v1.ReleaseRequest\x1a\x17.skutrail.v1.Allocation\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskutrail/v1/inventory.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\"\xa7\x02\n\x08Movement\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x11\n\twarehouse\x18\x04 \x01(\t\x12\x0b\n\x03qty\x18\x05 \x01(\x12\x12#\n\x06reason\x18\x06 \x01(\x0e\x32\x13.skutrail.v1.Reason\x12\x16\n\treference\x18\x07 \x01(\tH\x00\x88\x01\x01\x12\x1d\n\x10\x65xpected_balance\x18\x08 \x01(\x03H\x01\x88\x01\x01\x12\x19\n\x0c\x65xpected_seq\x18\t \x01(\x03H\x02\x88\x01\x01\x42\x0c\n\n_referenceB\x13\n\x11_expected_balanceB\x0f\n\r_expected_seq\"B\n\x16RecordMovementsRequest\x12(\n\tmovements\x18\x01 \x03(\x0b\x32\x15.skutrail.v1.Movement\"F\n\x14RecordMovementsReply\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.skutrail.v1.MovementOutcome\"\x80\x01\n\x0fMovementOutcome\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x18.skutrail.v1.LedgerEntryH\x00\x12%\n\x07refusal\x18\x02 \x01(\x0b\x32\x12.skutrail.v1.FaultH\x00\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\t\n\x07outcome\"\x93\x01\n\x12RecordBatchRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0e\n\x06\x61tomic\x18\x03 \x01(\x08\x12(\n\tmovements\x18\x04 \x03(\x0b\x32\x15.skutrail.v1.Movement\"T\n\x10RecordBatchReply\x12.\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1c.skutrail.v1.MovementOutcome\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xca\x01\n\x15RecordTransferRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0b\n\x03sku\x18\x03 \x01(\t\x12\x16\n\x0e\x66rom_warehouse\x18\x04 \x01(\t\x12\x14\n\x0cto_warehouse\x18\x05 \x01(\t\x12\x0b\n\x03qty\x18\x06 \x01(\x03\x12\x16\n\treference\x18\x07 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_reference\"^\n\x13RecordTransferReply\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x07\x65ntries\x18\x02 \x03(\x0b\x32\x18.skutrail.v1.LedgerEntry\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\xdf\x01\n\x0bLedgerEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x11\n\twarehouse\x18\x03 \x01(\t\x12\x0b\n\x03qty\x18\x04 \x01(\x12\x12\x0f\n\x07\x62\x61lance\x18\x05 \x01(\x03\x12\x0b\n\x03seq\x18\x06 \x01(\x03\x12#\n\x06reason\x18\x07 \x01(\x0e\x32\x13.skutrail.v1.Reason\x12\x16\n\treference\x18\x08 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_reference\"q\n\x11GetBalanceRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x0b\n\x03sku\x18\x02 \x01(\t\x12\x11\n\twarehouse\x18\x03 \x01(\t\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"0\n\x0fGetEntryRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xdc\x02\n\x12ListEntriesRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x03sku\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\twarehouse\x18\x03 \x01(\tH\x01\x88\x01\x01\x12(\n\x06reason\x18\x04 \x01(\x0e\x32\x13.skutrail.v1.ReasonH\x02\x88\x01\x01\x12\x16\n\treference\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x31\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05limit\x18\x08 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\t \x01(\tH\x04\x88\x01\x01\x42\x06\n\x04_skuB\x0c\n\n_warehouseB\t\n\x07_reasonB\x0c\n\n_referenceB\x0b\n\t_after_id\"O\n\x10ListEntriesReply\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.skutrail.v1.LedgerEntry\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xcd\x01\n\x11ListLevelsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x03sku\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x16\n\twarehouse\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x16\n\tafter_sku\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x1c\n\x0f\x61\x66ter_warehouse\x18\x06 \x01(\tH\x03\x88\x01\x01\x42\x06\n\x04_skuB\x0c\n\n_warehouseB\x0c\n\n_after_skuB\x12\n\x10_after_warehouse\"G\n\x0fListLevelsReply\x12\"\n\x06levels\x18\x01 \x03(\x0b\x32\x12.skutrail.v1.Level\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"j\n\x05Level\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0f\n\x07on_hand\x18\x03 \x01(\x03\x12\x0c\n\x04held\x18\x04 \x01(\x03\x12\x11\n\tavailable\x18\x05 \x01(\x03\x12\x0f\n\x07waiting\x18\x06 \x01(\x03\"e\n\x07\x42\x61lance\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61lance\x18\x03 \x01(\x03\x12)\n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\tStockLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0b\n\x03qty\x18\x02 \x01(\x03\"_\n\x0f\x41llocateRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12%\n\x05lines\x18\x03 \x03(\x0b\x32\x16.skutrail.v1.StockLine\"7\n\x0eReleaseRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"7\n\x08HeldLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0b\n\x03qty\x18\x03 \x01(\x03\"\x85\x01\n\nAllocation\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x1d.skutrail.v1.AllocationStatus\x12\x0f\n\x07version\x18\x03 \x01(\x03\x12#\n\x04held\x18\x04 \x03(\x0b\x32\x15.skutrail.v1.HeldLine*q\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n\x0eREASON_RECEIPT\x10\x01\x12\x0f\n\x0bREASON_PICK\x10\x02\x12\x15\n\x11REASON_ADJUSTMENT\x10\x03\x12\x13\n\x0fREASON_TRANSFER\x10\x04*\xb0\x01\n\x10\x41llocationStatus\x12!\n\x1d\x41LLOCATION_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x41LLOCATION_STATUS_WAITING\x10\x01\x12\x1a\n\x16\x41LLOCATION_STATUS_HELD\x10\x02\x12\x1e\n\x1a\x41LLOCATION_STATUS_RELEASED\x10\x03\x12\x1e\n\x1a\x41LLOCATION_STATUS_CONSUMED\x10\x04\x32\x86\x06\n\tInventory\x12Y\n\x0fRecordMovements\x12#.skutrail.v1.RecordMovementsRequest\x1a!.skutrail.v1.RecordMovementsReply\x12M\n\x0bRecordBatch\x12\x1f.skutrail.v1.RecordBatchRequest\x1a\x1d.skutrail.v1.RecordBatchReply\x12V\n\x0eRecordTransfer\x12\".skutrail.v1.RecordTransferRequest\x1a .skutrail.v1.RecordTransferReply\x12\x42\n\nGetBalance\x12\x1e.skutrail.v1.GetBalanceRequest\x1a\x14.skutrail.v1.Balance\x12\x42\n\x08GetEntry\x12\x1c.skutrail.v1.GetEntryRequest\x1a\x18.skutrail.v1.LedgerEntry\x12M\n\x0bListEntries\x12\x1f.skutrail.v1.ListEntriesRequest\x1a\x1d.skutrail.v1.ListEntriesReply\x12J\n\nListLevels\x12\x1e.skutrail.v1.ListLevelsRequest\x1a\x1c.skutrail.v1.ListLevelsReply\x12\x41\n\x08\x41llocate\x12\x1c.skutrail.v1.AllocateRequest\x1a\x17.skutrail.v1.Allocation\x12?\n\x07Release\x12\x1b.skutrail.v1.ReleaseRequest\x1a\x17.skutrail.v1.Allocation\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'skutrail.v1.inventory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASON']._serialized_start=1363
-  _globals['_REASON']._serialized_end=1476
-  _globals['_ALLOCATIONSTATUS']._serialized_start=1479
-  _globals['_ALLOCATIONSTATUS']._serialized_end=1655
+  _globals['_REASON']._serialized_start=2910
+  _globals['_REASON']._serialized_end=3023
+  _globals['_ALLOCATIONSTATUS']._serialized_start=3026
+  _globals['_ALLOCATIONSTATUS']._serialized_end=3202
   _globals['_MOVEMENT']._serialized_start=104
-  _globals['_MOVEMENT']._serialized_end=303
-  _globals['_RECORDMOVEMENTSREQUEST']._serialized_start=305
-  _globals['_RECORDMOVEMENTSREQUEST']._serialized_end=371
-  _globals['_RECORDMOVEMENTSREPLY']._serialized_start=373
-  _globals['_RECORDMOVEMENTSREPLY']._serialized_end=443
-  _globals['_MOVEMENTOUTCOME']._serialized_start=446
-  _globals['_MOVEMENTOUTCOME']._serialized_end=574
-  _globals['_LEDGERENTRY']._serialized_start=577
-  _globals['_LEDGERENTRY']._serialized_end=800
-  _globals['_GETBALANCEREQUEST']._serialized_start=802
-  _globals['_GETBALANCEREQUEST']._serialized_end=872
-  _globals['_BALANCE']._serialized_start=874
-  _globals['_BALANCE']._serialized_end=975
-  _globals['_STOCKLINE']._serialized_start=977
-  _globals['_STOCKLINE']._serialized_end=1014
-  _globals['_ALLOCATEREQUEST']._serialized_start=1016
-  _globals['_ALLOCATEREQUEST']._serialized_end=1111
-  _globals['_RELEASEREQUEST']._serialized_start=1113
-  _globals['_RELEASEREQUEST']._serialized_end=1168
-  _globals['_HELDLINE']._serialized_start=1170
-  _globals['_HELDLINE']._serialized_end=1225
-  _globals['_ALLOCATION']._serialized_start=1228
-  _globals['_ALLOCATION']._serialized_end=1361
-  _globals['_INVENTORY']._serialized_start=1658
-  _globals['_INVENTORY']._serialized_end=2042
+  _globals['_MOVEMENT']._serialized_end=399
+  _globals['_RECORDMOVEMENTSREQUEST']._serialized_start=401
+  _globals['_RECORDMOVEMENTSREQUEST']._serialized_end=467
+  _globals['_RECORDMOVEMENTSREPLY']._serialized_start=469
+  _globals['_RECORDMOVEMENTSREPLY']._serialized_end=539
+  _globals['_MOVEMENTOUTCOME']._serialized_start=542
+  _globals['_MOVEMENTOUTCOME']._serialized_end=670
+  _globals['_RECORDBATCHREQUEST']._serialized_start=673
+  _globals['_RECORDBATCHREQUEST']._serialized_end=820
+  _globals['_RECORDBATCHREPLY']._serialized_start=822
+  _globals['_RECORDBATCHREPLY']._serialized_end=906
+  _globals['_RECORDTRANSFERREQUEST']._serialized_start=909
+  _globals['_RECORDTRANSFERREQUEST']._serialized_end=1111
+  _globals['_RECORDTRANSFERREPLY']._serialized_start=1113
+  _globals['_RECORDTRANSFERREPLY']._serialized_end=1207
+  _globals['_LEDGERENTRY']._serialized_start=1210
+  _globals['_LEDGERENTRY']._serialized_end=1433
+  _globals['_GETBALANCEREQUEST']._serialized_start=1435
+  _globals['_GETBALANCEREQUEST']._serialized_end=1548
+  _globals['_GETENTRYREQUEST']._serialized_start=1550
+  _globals['_GETENTRYREQUEST']._serialized_end=1598
+  _globals['_LISTENTRIESREQUEST']._serialized_start=1601
+  _globals['_LISTENTRIESREQUEST']._serialized_end=1949
+  _globals['_LISTENTRIESREPLY']._serialized_start=1951
+  _globals['_LISTENTRIESREPLY']._serialized_end=2030
+  _globals['_LISTLEVELSREQUEST']._serialized_start=2033
+  _globals['_LISTLEVELSREQUEST']._serialized_end=2238
+  _globals['_LISTLEVELSREPLY']._serialized_start=2240
+  _globals['_LISTLEVELSREPLY']._serialized_end=2311
+  _globals['_LEVEL']._serialized_start=2313
+  _globals['_LEVEL']._serialized_end=2419
+  _globals['_BALANCE']._serialized_start=2421
+  _globals['_BALANCE']._serialized_end=2522
+  _globals['_STOCKLINE']._serialized_start=2524
+  _globals['_STOCKLINE']._serialized_end=2561
+  _globals['_ALLOCATEREQUEST']._serialized_start=2563
+  _globals['_ALLOCATEREQUEST']._serialized_end=2658
+  _globals['_RELEASEREQUEST']._serialized_start=2660
+  _globals['_RELEASEREQUEST']._serialized_end=2715
+  _globals['_HELDLINE']._serialized_start=2717
+  _globals['_HELDLINE']._serialized_end=2772
+  _globals['_ALLOCATION']._serialized_start=2775
+  _globals['_ALLOCATION']._serialized_end=2908
+  _globals['_INVENTORY']._serialized_start=3205
+  _globals['_INVENTORY']._serialized_end=3979
 # @@protoc_insertion_point(module_scope)

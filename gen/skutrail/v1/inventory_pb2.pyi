@@ -38,7 +38,7 @@ ALLOCATION_STATUS_RELEASED: AllocationStatus
 ALLOCATION_STATUS_CONSUMED: AllocationStatus
 
 class Movement(_message.Message):
-    __slots__ = ("tenant_id", "idempotency", "sku", "warehouse", "qty", "reason", "reference")
+    __slots__ = ("tenant_id", "idempotency", "sku", "warehouse", "qty", "reason", "reference", "expected_balance", "expected_seq")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,8 @@ class Movement(_message.Message):
     QTY_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_BALANCE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_SEQ_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     idempotency: _common_pb2.IdempotencyKey
     sku: str
@@ -53,7 +55,9 @@ class Movement(_message.Message):
     qty: int
     reason: Reason
     reference: str
-    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ...) -> None: ...
+    expected_balance: int
+    expected_seq: int
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ..., expected_balance: _Optional[int] = ..., expected_seq: _Optional[int] = ...) -> None: ...
 
 class RecordMovementsRequest(_message.Message):
     __slots__ = ("movements",)
@@ -76,6 +80,54 @@ class MovementOutcome(_message.Message):
     refusal: _common_pb2.Fault
     replayed: bool
     def __init__(self, entry: _Optional[_Union[LedgerEntry, _Mapping]] = ..., refusal: _Optional[_Union[_common_pb2.Fault, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
+class RecordBatchRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency", "atomic", "movements")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    ATOMIC_FIELD_NUMBER: _ClassVar[int]
+    MOVEMENTS_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    atomic: bool
+    movements: _containers.RepeatedCompositeFieldContainer[Movement]
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., atomic: _Optional[bool] = ..., movements: _Optional[_Iterable[_Union[Movement, _Mapping]]] = ...) -> None: ...
+
+class RecordBatchReply(_message.Message):
+    __slots__ = ("outcomes", "replayed")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[MovementOutcome]
+    replayed: bool
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[MovementOutcome, _Mapping]]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
+class RecordTransferRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency", "sku", "from_warehouse", "to_warehouse", "qty", "reference")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    FROM_WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    TO_WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    QTY_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    sku: str
+    from_warehouse: str
+    to_warehouse: str
+    qty: int
+    reference: str
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., sku: _Optional[str] = ..., from_warehouse: _Optional[str] = ..., to_warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., reference: _Optional[str] = ...) -> None: ...
+
+class RecordTransferReply(_message.Message):
+    __slots__ = ("id", "entries", "replayed")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
+    replayed: bool
+    def __init__(self, id: _Optional[str] = ..., entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ..., replayed: _Optional[bool] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
     __slots__ = ("id", "sku", "warehouse", "qty", "balance", "seq", "reason", "reference", "created_at")
@@ -100,14 +152,94 @@ class LedgerEntry(_message.Message):
     def __init__(self, id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., balance: _Optional[int] = ..., seq: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetBalanceRequest(_message.Message):
-    __slots__ = ("tenant_id", "sku", "warehouse")
+    __slots__ = ("tenant_id", "sku", "warehouse", "as_of")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
     WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     sku: str
     warehouse: str
-    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ...) -> None: ...
+    as_of: _timestamp_pb2.Timestamp
+    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetEntryRequest(_message.Message):
+    __slots__ = ("tenant_id", "id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ListEntriesRequest(_message.Message):
+    __slots__ = ("tenant_id", "sku", "warehouse", "reason", "reference", "created_after", "created_before", "limit", "after_id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    sku: str
+    warehouse: str
+    reason: Reason
+    reference: str
+    created_after: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    limit: int
+    after_id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., limit: _Optional[int] = ..., after_id: _Optional[str] = ...) -> None: ...
+
+class ListEntriesReply(_message.Message):
+    __slots__ = ("entries", "has_more")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[LedgerEntry]
+    has_more: bool
+    def __init__(self, entries: _Optional[_Iterable[_Union[LedgerEntry, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
+
+class ListLevelsRequest(_message.Message):
+    __slots__ = ("tenant_id", "sku", "warehouse", "limit", "after_sku", "after_warehouse")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SKU_FIELD_NUMBER: _ClassVar[int]
+    AFTER_WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    sku: str
+    warehouse: str
+    limit: int
+    after_sku: str
+    after_warehouse: str
+    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., limit: _Optional[int] = ..., after_sku: _Optional[str] = ..., after_warehouse: _Optional[str] = ...) -> None: ...
+
+class ListLevelsReply(_message.Message):
+    __slots__ = ("levels", "has_more")
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    levels: _containers.RepeatedCompositeFieldContainer[Level]
+    has_more: bool
+    def __init__(self, levels: _Optional[_Iterable[_Union[Level, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
+
+class Level(_message.Message):
+    __slots__ = ("sku", "warehouse", "on_hand", "held", "available", "waiting")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    ON_HAND_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    warehouse: str
+    on_hand: int
+    held: int
+    available: int
+    waiting: int
+    def __init__(self, sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., on_hand: _Optional[int] = ..., held: _Optional[int] = ..., available: _Optional[int] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class Balance(_message.Message):
     __slots__ = ("sku", "warehouse", "balance", "as_of")

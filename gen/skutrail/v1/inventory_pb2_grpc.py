@@ -41,10 +41,35 @@ class InventoryStub:
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordMovementsRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordMovementsReply.FromString,
                 _registered_method=True)
+        self.RecordBatch = channel.unary_unary(
+                '/skutrail.v1.Inventory/RecordBatch',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordBatchRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordBatchReply.FromString,
+                _registered_method=True)
+        self.RecordTransfer = channel.unary_unary(
+                '/skutrail.v1.Inventory/RecordTransfer',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordTransferRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordTransferReply.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/skutrail.v1.Inventory/GetBalance',
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Balance.FromString,
+                _registered_method=True)
+        self.GetEntry = channel.unary_unary(
+                '/skutrail.v1.Inventory/GetEntry',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetEntryRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.LedgerEntry.FromString,
+                _registered_method=True)
+        self.ListEntries = channel.unary_unary(
+                '/skutrail.v1.Inventory/ListEntries',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ListEntriesRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListEntriesReply.FromString,
+                _registered_method=True)
+        self.ListLevels = channel.unary_unary(
+                '/skutrail.v1.Inventory/ListLevels',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ListLevelsRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListLevelsReply.FromString,
                 _registered_method=True)
         self.Allocate = channel.unary_unary(
                 '/skutrail.v1.Inventory/Allocate',
@@ -75,8 +100,42 @@ class InventoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordBatch(self, request, context):
+        """Records up to 1,000 movements under one key: all or nothing, or each for itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordTransfer(self, request, context):
+        """Moves stock between two warehouses: two entries, one commit, the sum unchanged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetEntry(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEntries(self, request, context):
+        """The trail, newest first; that of one SKU in one warehouse by seq, highest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLevels(self, request, context):
+        """Stock per SKU and warehouse, by (sku, warehouse).
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -110,10 +169,35 @@ def add_InventoryServicer_to_server(servicer, server):
                     request_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordMovementsRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordMovementsReply.SerializeToString,
             ),
+            'RecordBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordBatch,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordBatchRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordBatchReply.SerializeToString,
+            ),
+            'RecordTransfer': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordTransfer,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.RecordTransferRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.RecordTransferReply.SerializeToString,
+            ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
                     request_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_inventory__pb2.Balance.SerializeToString,
+            ),
+            'GetEntry': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetEntry,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetEntryRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.LedgerEntry.SerializeToString,
+            ),
+            'ListEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEntries,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListEntriesRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ListEntriesReply.SerializeToString,
+            ),
+            'ListLevels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLevels,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListLevelsRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ListLevelsReply.SerializeToString,
             ),
             'Allocate': grpc.unary_unary_rpc_method_handler(
                     servicer.Allocate,
@@ -170,6 +254,60 @@ class Inventory:
             _registered_method=True)
 
     @staticmethod
+    def RecordBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/RecordBatch',
+            skutrail_dot_v1_dot_inventory__pb2.RecordBatchRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.RecordBatchReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordTransfer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/RecordTransfer',
+            skutrail_dot_v1_dot_inventory__pb2.RecordTransferRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.RecordTransferReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetBalance(request,
             target,
             options=(),
@@ -186,6 +324,87 @@ class Inventory:
             '/skutrail.v1.Inventory/GetBalance',
             skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.SerializeToString,
             skutrail_dot_v1_dot_inventory__pb2.Balance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetEntry(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/GetEntry',
+            skutrail_dot_v1_dot_inventory__pb2.GetEntryRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.LedgerEntry.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/ListEntries',
+            skutrail_dot_v1_dot_inventory__pb2.ListEntriesRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.ListEntriesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLevels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/ListLevels',
+            skutrail_dot_v1_dot_inventory__pb2.ListLevelsRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.ListLevelsReply.FromString,
             options,
             channel_credentials,
             insecure,

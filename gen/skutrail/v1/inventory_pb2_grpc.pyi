@@ -38,7 +38,16 @@ class InventoryStub:
     """Records movements, each under its own key, in one transaction. Answers one outcome per movement, in order.
     A refused movement never disturbs its neighbours.
     """
+    RecordBatch: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordBatchRequest, _inventory_pb2.RecordBatchReply]
+    """Records up to 1,000 movements under one key: all or nothing, or each for itself."""
+    RecordTransfer: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordTransferRequest, _inventory_pb2.RecordTransferReply]
+    """Moves stock between two warehouses: two entries, one commit, the sum unchanged."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetBalanceRequest, _inventory_pb2.Balance]
+    GetEntry: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetEntryRequest, _inventory_pb2.LedgerEntry]
+    ListEntries: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListEntriesRequest, _inventory_pb2.ListEntriesReply]
+    """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
+    ListLevels: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListLevelsRequest, _inventory_pb2.ListLevelsReply]
+    """Stock per SKU and warehouse, by (sku, warehouse)."""
     Allocate: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.Allocation]
     """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
     waits and is held by the receipt that makes it possible. Idempotent by request_id.
@@ -56,7 +65,16 @@ class InventoryAsyncStub(InventoryStub):
     """Records movements, each under its own key, in one transaction. Answers one outcome per movement, in order.
     A refused movement never disturbs its neighbours.
     """
+    RecordBatch: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RecordBatchRequest, _inventory_pb2.RecordBatchReply]  # type: ignore[assignment]
+    """Records up to 1,000 movements under one key: all or nothing, or each for itself."""
+    RecordTransfer: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RecordTransferRequest, _inventory_pb2.RecordTransferReply]  # type: ignore[assignment]
+    """Moves stock between two warehouses: two entries, one commit, the sum unchanged."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetBalanceRequest, _inventory_pb2.Balance]  # type: ignore[assignment]
+    GetEntry: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetEntryRequest, _inventory_pb2.LedgerEntry]  # type: ignore[assignment]
+    ListEntries: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListEntriesRequest, _inventory_pb2.ListEntriesReply]  # type: ignore[assignment]
+    """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
+    ListLevels: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListLevelsRequest, _inventory_pb2.ListLevelsReply]  # type: ignore[assignment]
+    """Stock per SKU and warehouse, by (sku, warehouse)."""
     Allocate: _aio.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.Allocation]  # type: ignore[assignment]
     """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
     waits and is held by the receipt that makes it possible. Idempotent by request_id.
@@ -79,11 +97,50 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RecordBatch(
+        self,
+        request: _inventory_pb2.RecordBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.RecordBatchReply, _abc.Awaitable[_inventory_pb2.RecordBatchReply]]:
+        """Records up to 1,000 movements under one key: all or nothing, or each for itself."""
+
+    @_abc_1.abstractmethod
+    def RecordTransfer(
+        self,
+        request: _inventory_pb2.RecordTransferRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.RecordTransferReply, _abc.Awaitable[_inventory_pb2.RecordTransferReply]]:
+        """Moves stock between two warehouses: two entries, one commit, the sum unchanged."""
+
+    @_abc_1.abstractmethod
     def GetBalance(
         self,
         request: _inventory_pb2.GetBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.Balance, _abc.Awaitable[_inventory_pb2.Balance]]: ...
+
+    @_abc_1.abstractmethod
+    def GetEntry(
+        self,
+        request: _inventory_pb2.GetEntryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.LedgerEntry, _abc.Awaitable[_inventory_pb2.LedgerEntry]]: ...
+
+    @_abc_1.abstractmethod
+    def ListEntries(
+        self,
+        request: _inventory_pb2.ListEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.ListEntriesReply, _abc.Awaitable[_inventory_pb2.ListEntriesReply]]:
+        """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
+
+    @_abc_1.abstractmethod
+    def ListLevels(
+        self,
+        request: _inventory_pb2.ListLevelsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.ListLevelsReply, _abc.Awaitable[_inventory_pb2.ListLevelsReply]]:
+        """Stock per SKU and warehouse, by (sku, warehouse)."""
 
     @_abc_1.abstractmethod
     def Allocate(

@@ -1,0 +1,139 @@
+"""Reading what was recorded: single entries, pages of the trail, balances of old, levels. Queries only, no rules.
+
+Every page is found by an index and a position: it costs the same however deep it lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.inventory.domain import AllocationStatus, Entry, Reason, StockKey
+
+# Time never runs backwards within a chain, so the last entry at an instant is found by halving the seqs: some 20 looks
+# for a million entries, and no index on time.
+_BALANCE_AT = text("""
+    WITH RECURSIVE search (lowest, highest) AS (
+        SELECT CAST(0 AS bigint), b.seq FROM balance b
+        WHERE b.tenant_id = :tenant_id AND b.sku = :sku AND b.warehouse = :warehouse
+        UNION ALL
+        SELECT CASE WHEN e.created_at <= :as_of THEN e.seq ELSE s.lowest END,
+               CASE WHEN e.created_at <= :as_of THEN s.highest ELSE e.seq - 1 END
+        FROM search s CROSS JOIN LATERAL (
+            SELECT seq, created_at FROM ledger_entry
+            WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse
+              AND seq = (s.lowest + s.highest + 1) / 2
+        ) e
+        WHERE s.lowest < s.highest
+    )
+    SELECT e.balance FROM search s JOIN ledger_entry e
+        ON e.tenant_id = :tenant_id AND e.sku = :sku AND e.warehouse = :warehouse AND e.seq = s.lowest
+    WHERE s.lowest = s.highest
+""")
+
+_COLUMNS = "tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at"
+_ENTRY = text(f"SELECT {_COLUMNS} FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608 - constants
+
+# One condition per filter that is given. The names are ours; values are only ever bound.
+_CONDITIONS = {
+    "sku": "sku = :sku",
+    "warehouse": "warehouse = :warehouse",
+    "reason": "reason = :reason",
+    "reference": "reference = :reference",
+    "created_after": "created_at > :created_after",
+    "created_before": "created_at < :created_before",
+}
+_BEHIND_SEQ = "seq < (SELECT seq FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :after_id)"
+_BEHIND_ID = "id < :after_id"
+
+_LEVELS = """
+    SELECT b.sku, b.warehouse, b.on_hand, b.held, CAST(coalesce(w.waiting, 0) AS bigint) AS waiting
+    FROM (
+        SELECT sku, warehouse, on_hand, held FROM balance
+        WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
+    ) b
+    LEFT JOIN LATERAL (
+        SELECT sum(l.qty - l.consumed) AS waiting FROM allocation a JOIN allocation_line l USING (tenant_id, request_id)
+        WHERE a.status = :status_waiting AND a.tenant_id = :tenant_id AND l.sku = b.sku
+    ) w ON true
+    ORDER BY b.sku, b.warehouse
+"""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which entries; None stands for all."""
+
+    sku: str | None = None
+    warehouse: str | None = None
+    reason: Reason | None = None
+    reference: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    @property
+    def is_of_one_chain(self) -> bool:
+        return self.sku is not None and self.warehouse is not None
+
+
+@dataclass(frozen=True)
+class Level:
+    sku: str
+    warehouse: str
+    on_hand: int
+    held: int
+    waiting: int
+
+
+async def balance_at(tx: AsyncConnection, key: StockKey, as_of: datetime) -> int:
+    """Units on hand right after the last entry at or before the instant; 0 before the first."""
+    row = (await tx.execute(_BALANCE_AT, {**vars(key), "as_of": as_of})).first()
+    return int(row.balance) if row is not None else 0
+
+
+async def find_entry(tx: AsyncConnection, tenant_id: str, entry_id: str) -> Entry | None:
+    row = (await tx.execute(_ENTRY, {"tenant_id": tenant_id, "id": entry_id})).first()
+    return _entry(row) if row is not None else None
+
+
+async def list_entries(
+    tx: AsyncConnection, tenant_id: str, filters: Filters, *, after_id: str | None, limit: int
+) -> dict[str, Entry]:
+    """Entries by id, newest first; those of one chain by seq, highest first."""
+    given = {name: value for name, value in vars(filters).items() if value is not None}
+    conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
+    if after_id is not None:
+        conditions.append(_BEHIND_SEQ if filters.is_of_one_chain else _BEHIND_ID)
+        given["after_id"] = after_id
+    order = "seq" if filters.is_of_one_chain else "id"
+    query = f"SELECT {_COLUMNS} FROM ledger_entry WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT :limit"  # noqa: S608 - constants
+    rows = await tx.execute(text(query), {"tenant_id": tenant_id, **given, "limit": limit})
+    return {row.id: _entry(row) for row in rows}
+
+
+async def list_levels(
+    tx: AsyncConnection,
+    tenant_id: str,
+    *,
+    sku: str | None,
+    warehouse: str | None,
+    after: tuple[str, str] | None,
+    limit: int,
+) -> list[Level]:
+    """Stock per SKU and warehouse, in that order."""
+    given = {name: value for name, value in (("sku", sku), ("warehouse", warehouse)) if value is not None}
+    conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
+    if after is not None:
+        conditions.append("(sku, warehouse) > (:after_sku, :after_warehouse)")
+        given |= {"after_sku": after[0], "after_warehouse": after[1]}
+    query = text(_LEVELS.format(conditions=" AND ".join(conditions)))
+    bound = {"tenant_id": tenant_id, **given, "limit": limit, "status_waiting": AllocationStatus.WAITING}
+    return [Level(**row._mapping) for row in await tx.execute(query, bound)]
+
+
+def _entry(row: Row) -> Entry:  # type: ignore[type-arg]
+    key = StockKey(row.tenant_id, row.sku, row.warehouse)
+    return Entry(key, row.seq, row.qty, row.balance, Reason(row.reason), row.reference, row.created_at)
