@@ -9,15 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import trace
+from chassis import parking, trace
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.jetstream import ConsumerSpec, Nats
@@ -31,13 +30,7 @@ FETCH_S = 2.0  # also how long a stop may wait for an idle worker
 RETRY_S = 0.5
 POISON_DELIVERIES_MAX = 5  # an event whose handler is broken is parked after so many tries
 RETRY_DELAY_MAX_S = 30.0
-
-_PARK = text("""
-    INSERT INTO parked_event (consumer, event_id, subject, payload, error)
-    VALUES (:consumer, :event_id, :subject, :payload, :error)
-    ON CONFLICT (consumer, event_id) DO UPDATE
-        SET payload = excluded.payload, error = excluded.error, parked_at = now(), released_at = NULL
-""")
+ERROR_LENGTH_MAX = 2_000
 
 
 class RetryLater(Exception):
@@ -104,6 +97,8 @@ class Consumer:
             await message.ack()
 
     async def _handle(self, message: Msg) -> None:
+        if not parking.is_for(self._spec.name, message.headers):
+            return
         event = events_pb2.Event.FromString(message.data)
         handler = self._handlers.get(event.type)
         if handler is None:
@@ -120,24 +115,22 @@ class Consumer:
             return
         try:
             await self._park(message, error)
-        except Fault:  # the database is away: keep it in the stream
+        except Exception:  # noqa: BLE001 - what is not parked stays in the stream, and its neighbours go on
+            log.exception("event.not_parked", consumer=self._spec.name, subject=message.subject)
             await _again(message, deliveries, "not parked")
             return
         await message.ack()
 
     async def _park(self, message: Msg, error: Exception) -> None:
-        row = {
-            "consumer": self._spec.name,
-            "event_id": (message.headers or {}).get("Nats-Msg-Id") or f"seq-{message.metadata.sequence.stream}",
-            "subject": message.subject,
-            "payload": message.data,
-            "error": f"{type(error).__name__}: {error}"[:2_000],
-        }
-
-        async def insert(tx: AsyncConnection) -> None:
-            await tx.execute(_PARK, row)
-
-        await self._database.run(insert)
+        park = partial(
+            parking.park,
+            consumer=self._spec.name,
+            event_id=parking.id_of(message.headers, message.metadata.sequence.stream),
+            subject=message.subject,
+            payload=message.data,
+            error=_storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX],
+        )
+        await self._database.run(park)
         log.error("event.parked", consumer=self._spec.name, subject=message.subject, exc_info=error)
 
     async def _pause(self, seconds: float) -> None:
@@ -146,6 +139,11 @@ class Consumer:
                 await self._stopping.wait()
         except TimeoutError:
             return
+
+
+def _storable(error: str) -> str:
+    """PostgreSQL's text takes no NUL and no lone surrogate."""
+    return error.encode(errors="backslashreplace").decode().replace("\0", "\\0")
 
 
 def _is_being_cancelled() -> bool:

@@ -7,7 +7,8 @@ transport: whatever it loses is in an outbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -86,13 +87,19 @@ class ConsumerSpec:
 
 async def declare(nats_url: str, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec]) -> None:
     """Creates what is missing and updates what differs. Safe to run at any time, by several at once."""
-    client = await nats.connect(nats_url, connect_timeout=2, max_reconnect_attempts=2)
-    try:
-        js = client.jetstream()
+    async with connected(nats_url) as js:
         for stream in streams:
             await _declare_stream(js, stream.config())
         for consumer in consumers:
             await js.add_consumer(consumer.stream, consumer.config())  # creates or updates a durable
+
+
+@asynccontextmanager
+async def connected(nats_url: str) -> AsyncIterator[JetStreamContext]:
+    """A connection for one piece of work. Raises nats.errors.Error or OSError when there is nobody to connect to."""
+    client = await nats.connect(nats_url, connect_timeout=2, max_reconnect_attempts=2, error_cb=_log_error)
+    try:
+        yield client.jetstream()
     finally:
         await client.close()
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import sys
-from collections.abc import Coroutine
-from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated
 
 import typer
 
-from chassis import logs
-from chassis.errors import Fault
 from chassis.wire import rfc3339
+from cli import command
 from gateway import keys
 from gateway.limits import Limit, parse_limit
-
-T = TypeVar("T")
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -37,8 +29,9 @@ def create(
 ) -> None:
     """Make a key. The key alone goes to standard output, once; only its hash is kept."""
     if mode not in ("test", "live"):
-        _fail("A mode is test or live.")
-    created = _run(keys.create_key(_url(database_url), account=account, mode=mode, limit=_limit(limit)))  # type: ignore[arg-type]
+        command.fail("A mode is test or live.")
+    url = command.database_url("gateway", database_url)
+    created = command.run(keys.create_key(url, account=account, mode=mode, limit=_limit(limit)))  # type: ignore[arg-type]
     print(created.secret)
     print(f"{created.key.id}: {created.key.tenant_id}. It is shown this once.", file=sys.stderr)
 
@@ -46,7 +39,7 @@ def create(
 @app.command(name="list")
 def list_all(database_url: DatabaseUrl = None) -> None:
     """List all keys, oldest first: id, account and mode, last four characters, limit, state."""
-    for key in _run(keys.list_keys(_url(database_url))):
+    for key in command.run(keys.list_keys(command.database_url("gateway", database_url))):
         state = f"revoked {rfc3339(key.revoked_at)}" if key.revoked_at else f"since {rfc3339(key.created_at)}"
         print(f"{key.id}  {key.tenant_id:20}  ...{key.last_four}  {key.limit or 'default'!s:>12}  {state}")
 
@@ -54,36 +47,13 @@ def list_all(database_url: DatabaseUrl = None) -> None:
 @app.command()
 def revoke(key_id: str, database_url: DatabaseUrl = None) -> None:
     """Revoke a key, for good. Every gateway refuses it within 5 seconds."""
-    if not _run(keys.revoke_key(_url(database_url), key_id)):
-        _fail(f"There is no key {key_id}, or it is revoked already.")
+    if not command.run(keys.revoke_key(command.database_url("gateway", database_url), key_id)):
+        command.fail(f"There is no key {key_id}, or it is revoked already.")
     print(f"{key_id} is revoked.", file=sys.stderr)
-
-
-def _url(given: str | None) -> str:
-    if given:
-        return given
-    file = Path(os.environ.get("SKUTRAIL_HOME") or ".skutrail") / "stack.json"
-    try:
-        return str(json.loads(file.read_text())["databases"]["gateway"])
-    except FileNotFoundError:
-        _fail(f"No stack runs in {file.parent}. Start one, or name a database by --database-url.")
 
 
 def _limit(written: str | None) -> Limit | None:
     try:
         return parse_limit(written) if written else None
     except ValueError as error:
-        _fail(str(error))
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    logs.configure("keys", "error")  # standard output is for keys alone
-    try:
-        return asyncio.run(work)
-    except (Fault, ValueError) as error:
-        _fail(error.detail if isinstance(error, Fault) else str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    print(f"skutrail: {message}", file=sys.stderr)
-    raise typer.Exit(1)
+        command.fail(str(error))

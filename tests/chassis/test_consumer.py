@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import nats.errors
 import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -51,16 +52,17 @@ def broken() -> Exception:
 
 @asynccontextmanager
 async def consuming(
-    nats: Nats, spec: ConsumerSpec, handlers: Mapping[str, Handler], database: Database
-) -> AsyncIterator[Consumer]:
-    """A consumer that runs; it is cut off at the end, as by a crash, for a stop would wait for idle workers."""
-    consumer = Consumer(nats, spec, handlers, database)
-    running = asyncio.create_task(consumer.run())
+    nats_url: str, spec: ConsumerSpec, handlers: Mapping[str, Handler], database: Database
+) -> AsyncIterator[Nats]:
+    """A consumer that runs, on the connection it is given. At the end it is cut off, as a process that dies is."""
+    connection = Nats(nats_url, spec.name)
+    running = asyncio.create_task(Consumer(connection, spec, handlers, database).run())
     try:
-        yield consumer
+        yield connection
     finally:
         running.cancel()
         await asyncio.wait([running])
+        await connection.close()
 
 
 async def all_acked(lane: Lane, spec: ConsumerSpec) -> bool:
@@ -82,21 +84,21 @@ async def parked(admin: Admin) -> list[tuple[object, ...]]:
 
 
 async def test_each_event_goes_to_the_handler_of_its_type_and_the_rest_is_acked_unseen(
-    database: Database, nats_connection: Nats, lane: Lane
+    database: Database, lane: Lane
 ) -> None:
     reader, spec = Reader(), lane.consumer()
     await lane.declare(spec)
     wanted = [an_event(lane.type("wanted")) for _ in range(WORKERS + 2)]
     await lane.publish(an_event(lane.type("other")), *wanted)
 
-    async with consuming(nats_connection, spec, {lane.type("wanted"): reader}, database):
+    async with consuming(lane.nats_url, spec, {lane.type("wanted"): reader}, database):
         await until(lambda: all_acked(lane, spec))
 
     assert sorted(reader.seen) == sorted(event.id for event in wanted)
 
 
 async def test_a_handler_works_under_the_trace_of_the_request_that_caused_the_event(
-    database: Database, nats_connection: Nats, lane: Lane
+    database: Database, lane: Lane
 ) -> None:
     traces: list[str] = []
 
@@ -108,31 +110,27 @@ async def test_a_handler_works_under_the_trace_of_the_request_that_caused_the_ev
     await lane.declare(spec)
     await lane.publish(event)
 
-    async with consuming(nats_connection, spec, {event.type: tell}, database):
+    async with consuming(lane.nats_url, spec, {event.type: tell}, database):
         await until(lambda: traces)  # type: ignore[arg-type, return-value]
 
     assert traces == [event.traceparent]
 
 
-async def test_an_event_whose_handler_was_killed_midway_comes_again(
-    database: Database, nats_connection: Nats, lane: Lane
-) -> None:
+async def test_an_event_whose_handler_was_killed_midway_comes_again(database: Database, lane: Lane) -> None:
     spec, event = lane.consumer(ack_wait=SOON), an_event(lane.type())
     await lane.declare(spec)
     await lane.publish(event)
     hanging, finishing = Reader(then=lambda _: asyncio.Event().wait()), Reader()  # type: ignore[arg-type, return-value]
 
-    async with consuming(nats_connection, spec, {event.type: hanging}, database):
+    async with consuming(lane.nats_url, spec, {event.type: hanging}, database):
         await until(lambda: hanging.has_seen(event))
-    async with consuming(nats_connection, spec, {event.type: finishing}, database):
+    async with consuming(lane.nats_url, spec, {event.type: finishing}, database):
         await until(lambda: all_acked(lane, spec))
 
     assert finishing.seen == [event.id]
 
 
-async def test_an_event_that_comes_twice_has_its_effect_once(
-    database: Database, nats_connection: Nats, lane: Lane, admin: Admin
-) -> None:
+async def test_an_event_that_comes_twice_has_its_effect_once(database: Database, lane: Lane, admin: Admin) -> None:
     spec, event = lane.consumer(), an_event(lane.type())
 
     async def count(tx: AsyncConnection) -> None:
@@ -145,7 +143,7 @@ async def test_an_event_that_comes_twice_has_its_effect_once(
     await lane.publish_raw(event.SerializeToString())
     await lane.publish_raw(event.SerializeToString())
 
-    async with consuming(nats_connection, spec, {event.type: reader}, database):
+    async with consuming(lane.nats_url, spec, {event.type: reader}, database):
         await until(lambda: all_acked(lane, spec))
 
     assert reader.seen == [event.id, event.id]
@@ -157,14 +155,14 @@ TROUBLES = [lambda: RetryLater("a carrier is away"), lambda: Fault("unavailable"
 
 @pytest.mark.parametrize("trouble", TROUBLES)
 async def test_what_time_heals_is_never_parked(
-    database: Database, nats_connection: Nats, lane: Lane, admin: Admin, trouble: Callable[[], Exception]
+    database: Database, lane: Lane, admin: Admin, trouble: Callable[[], Exception]
 ) -> None:
     spec, event, reader = lane.consumer(), an_event(lane.type()), Reader(then=raising(trouble))
     await lane.declare(spec)
     await lane.publish(event)
     await deliver_in_vain(lane, spec, POISON_DELIVERIES_MAX)
 
-    async with consuming(nats_connection, spec, {event.type: reader}, database):
+    async with consuming(lane.nats_url, spec, {event.type: reader}, database):
         await until(lambda: reader.seen)  # type: ignore[arg-type, return-value]
 
     assert (await lane.consumer_info(spec)).num_ack_pending == 1
@@ -172,7 +170,7 @@ async def test_what_time_heals_is_never_parked(
 
 
 async def test_an_event_that_breaks_its_handler_every_time_is_parked_and_its_neighbours_do_not_wait(
-    database: Database, nats_connection: Nats, lane: Lane, admin: Admin
+    database: Database, lane: Lane, admin: Admin
 ) -> None:
     spec, reader = lane.consumer(), Reader()
     breaking = Reader(then=raising(broken))
@@ -182,7 +180,7 @@ async def test_an_event_that_breaks_its_handler_every_time_is_parked_and_its_nei
     await lane.publish(*poison, neighbour)
 
     handlers = {lane.type("poison"): breaking, lane.type("neighbour"): reader}
-    async with consuming(nats_connection, spec, handlers, database):
+    async with consuming(lane.nats_url, spec, handlers, database):
         await until(lambda: reader.has_seen(neighbour))
         assert await parked(admin) == []  # it overtook them all
 
@@ -194,15 +192,13 @@ async def test_an_event_that_breaks_its_handler_every_time_is_parked_and_its_nei
     )
 
 
-async def test_what_cannot_be_read_is_parked_as_it_came(
-    database: Database, nats_connection: Nats, lane: Lane, admin: Admin
-) -> None:
+async def test_what_cannot_be_read_is_parked_as_it_came(database: Database, lane: Lane, admin: Admin) -> None:
     spec = lane.consumer()
     await lane.declare(spec)
     await lane.publish_raw(b"\xff not protobuf")
     await deliver_in_vain(lane, spec, POISON_DELIVERIES_MAX - 1)
 
-    async with consuming(nats_connection, spec, {}, database):
+    async with consuming(lane.nats_url, spec, {}, database):
         await until(lambda: all_acked(lane, spec))
 
     [(consumer, event_id, _, error)] = await parked(admin)
@@ -211,8 +207,23 @@ async def test_what_cannot_be_read_is_parked_as_it_came(
     assert await admin.rows("SELECT payload FROM parked_event") == [(b"\xff not protobuf",)]
 
 
+async def test_whatever_an_error_says_the_event_is_parked(database: Database, lane: Lane, admin: Admin) -> None:
+    spec, event = lane.consumer(), an_event(lane.type())
+    breaking = Reader(then=raising(lambda: ValueError("nul \0, half \ud800, long " + "x" * 10_000)))
+    await lane.declare(spec)
+    await lane.publish(event)
+    await deliver_in_vain(lane, spec, POISON_DELIVERIES_MAX - 1)
+
+    async with consuming(lane.nats_url, spec, {event.type: breaking}, database):
+        await until(lambda: all_acked(lane, spec))
+
+    [(_, event_id, _, error)] = await parked(admin)
+    assert event_id == event.id
+    assert str(error).startswith(r"ValueError: nul \0, half \ud800, long xxx")
+
+
 async def test_an_event_that_cannot_even_be_parked_stays_in_the_stream(
-    database: Database, nats_connection: Nats, lane: Lane, admin: Admin
+    database: Database, lane: Lane, admin: Admin
 ) -> None:
     spec, event, breaking = lane.consumer(), an_event(lane.type()), Reader(then=raising(broken))
     await lane.declare(spec)
@@ -221,7 +232,7 @@ async def test_an_event_that_cannot_even_be_parked_stays_in_the_stream(
 
     await admin.shut()
     try:
-        async with consuming(nats_connection, spec, {event.type: breaking}, database):
+        async with consuming(lane.nats_url, spec, {event.type: breaking}, database):
             await until(lambda: breaking.has_seen(event))
             await until(lambda: not database.engine.pool.checkedout())  # type: ignore[attr-defined]
     finally:
@@ -230,9 +241,7 @@ async def test_an_event_that_cannot_even_be_parked_stays_in_the_stream(
     assert (await lane.consumer_info(spec)).num_ack_pending == 1
 
 
-async def test_a_cancellation_that_escapes_a_handler_costs_no_worker(
-    database: Database, nats_connection: Nats, lane: Lane
-) -> None:
+async def test_a_cancellation_that_escapes_a_handler_costs_no_worker(database: Database, lane: Lane) -> None:
     async def give_up_once(event: events_pb2.Event) -> None:
         if reader.seen.count(event.id) == 1:
             raise asyncio.CancelledError
@@ -241,7 +250,7 @@ async def test_a_cancellation_that_escapes_a_handler_costs_no_worker(
     await lane.declare(spec)
     await lane.publish(*(an_event(lane.type()) for _ in range(WORKERS)))
 
-    async with consuming(nats_connection, spec, {lane.type(): reader}, database):
+    async with consuming(lane.nats_url, spec, {lane.type(): reader}, database):
         await until(lambda: all_acked(lane, spec))
 
     assert len(reader.seen) == 2 * WORKERS
@@ -271,32 +280,28 @@ async def test_a_consumer_that_is_stopped_finishes_what_is_under_way_and_takes_n
 async def test_a_consumer_survives_the_restart_of_the_nats_server(
     database: Database, own_nats: OwnNats, lane: Lane
 ) -> None:
-    connection = await own_nats.connect()
-    there = replace(lane, js=await connection.jetstream(), nats_url=own_nats.url)
+    there = replace(lane, js=await (await own_nats.connect()).jetstream(), nats_url=own_nats.url)
     spec, reader = there.consumer(), Reader()
     before, after = an_event(lane.type()), an_event(lane.type())
     await there.declare(spec)
     await there.publish(before)
 
-    async with consuming(connection, spec, {lane.type(): reader}, database):
+    async with consuming(own_nats.url, spec, {lane.type(): reader}, database) as connection:
         await until(lambda: all_acked(there, spec))
         await own_nats.stop()
         await until(lambda: not connection.is_up())
         await own_nats.start()
-        await until(connection.is_up)
-        await there.publish(after)
+        await until(lambda: _is_published(there, after))
         await until(lambda: reader.has_seen(after))
 
     assert reader.seen == [before.id, after.id]
 
 
-async def test_a_consumer_that_is_not_declared_yet_is_waited_for(
-    database: Database, nats_connection: Nats, lane: Lane
-) -> None:
+async def test_a_consumer_that_is_not_declared_yet_is_waited_for(database: Database, lane: Lane) -> None:
     spec, event, reader = lane.consumer(), an_event(lane.type()), Reader()
     await lane.publish(event)
 
-    async with consuming(nats_connection, spec, {event.type: reader}, database):
+    async with consuming(lane.nats_url, spec, {event.type: reader}, database):
         await lane.declare(spec)
         await until(lambda: all_acked(lane, spec))
 
@@ -306,3 +311,11 @@ async def test_a_consumer_that_is_not_declared_yet_is_waited_for(
 async def _is_left(lane: Lane, spec: ConsumerSpec, *, pending: int) -> bool:
     info = await lane.consumer_info(spec)
     return (info.num_pending, info.num_ack_pending) == (pending, 0)
+
+
+async def _is_published(lane: Lane, event: events_pb2.Event) -> bool:
+    try:
+        await lane.publish(event)
+    except nats.errors.Error:
+        return False
+    return True
