@@ -6,7 +6,7 @@ Ids are bound once per unit of work (`bound`) and appear on every line below it.
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,12 @@ import structlog
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 # Credentials never reach a log, whoever hands them over.
-_SECRET = re.compile(r"sk_(?:live|test)_\w+|whsec_[^\s\"']+|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
+_SECRET = re.compile(
+    r"sk_(?:live|test)_\w+"  # API keys
+    r"|whsec_[^\s\"'\\]+"  # webhook secrets
+    r"|(?<=://)[^\s/\"']*:[^\s/\"']*(?=@)"  # role and password of a URL
+    r"|(?<=password=)[^\s\"']+"  # a password between key words, as libpq takes it
+)
 
 
 def configure(process: str, level: str) -> None:
@@ -28,7 +33,7 @@ def configure(process: str, level: str) -> None:
         _with_process(process),
         structlog.processors.format_exc_info,
         _redact,
-        structlog.processors.JSONRenderer(default=str),
+        structlog.processors.JSONRenderer(),
     ]
     structlog.configure(
         processors=shared,
@@ -54,9 +59,18 @@ def _with_process(process: str) -> Any:
 
 
 def _redact(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _SECRET.sub("[redacted]", value) if isinstance(value, str) else value for name, value in event.items()
-    }
+    return {name: _without_secrets(value) for name, value in event.items()}
+
+
+def _without_secrets(value: Any) -> Any:
+    """The value as JSON will show it. What is no JSON becomes text here: later it would escape the search."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _without_secrets(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item) for item in value]
+    return _SECRET.sub("[redacted]", str(value))
 
 
 @contextmanager
