@@ -13,6 +13,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from chassis.logs import log
 from skutrail.v1 import common_pb2
 
 DOMAIN = "skutrail"
@@ -86,7 +87,7 @@ class Fault(Exception):
         self.code = code
         self.detail = detail
         self.fields = tuple(fields[:FIELD_FAULTS_MAX])
-        self.facts = facts
+        self.facts = dict(sorted(facts.items()))
         # Set on a refusal that was stored: its replay names the request that was refused first.
         self.request_id = request_id
 
@@ -121,7 +122,8 @@ def from_message(message: common_pb2.Fault) -> Fault:
 
 
 def _typed_facts(facts: Mapping[str, str]) -> dict[str, str | int]:
-    return {name: int(value) if name in NUMERIC_FACTS else value for name, value in facts.items()}
+    # Sorted: a protobuf map has an order of its own in every process, and a replayed refusal must have the same bytes.
+    return {name: int(value) if name in NUMERIC_FACTS else value for name, value in sorted(facts.items())}
 
 
 def to_status(fault: Fault) -> status_pb2.Status:
@@ -174,4 +176,5 @@ def _transport_fault(error: grpc.aio.AioRpcError) -> Fault:
         return Fault("unavailable", "A service is away. Try again.", retry_after_s=1)
     if error.code() is _S.DEADLINE_EXCEEDED:
         return Fault("deadline_exceeded", "The outcome is unknown. Repeat the request with the same key.")
+    log.error("call.broken", code=error.code().name, detail=error.details())
     return Fault("internal_error", "Something went wrong on our side.")

@@ -82,6 +82,9 @@ class StoredAnswer:
 
 
 def claim_of(tenant_id: str, key: common_pb2.IdempotencyKey) -> Claim:
+    """Raises Fault `validation_failed` where a part is missing: writes without a key would be taken for one another."""
+    if not (tenant_id and key.key and key.fingerprint):
+        raise Fault("validation_failed", "A write needs a tenant, an idempotency key and its fingerprint.")
     return Claim(tenant_id, key.key, key.fingerprint)
 
 

@@ -25,6 +25,8 @@ def upgrade(name: str, owner_url: str) -> None:
     config.set_main_option("path_separator", "newline")
     engine = sqlalchemy.create_engine(owner_url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.begin() as connection:
+        # Writers queue up behind a change of schema that waits for a lock: better to give up and be run again.
+        connection.execute(sqlalchemy.text("SET LOCAL lock_timeout = '30s'"))
         connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import idempotency, outbox, wire
+from chassis.clock import Clock
 from chassis.errors import Fault, FieldFault
 from chassis.idempotency import Claim, StoredAnswer
 from chassis.ids import IdMaker
@@ -38,9 +39,7 @@ class Outcome:
     replayed: bool = False
 
 
-async def record_movements(
-    tx: AsyncConnection, wishes: Sequence[Wish], now: datetime, new_id: IdMaker
-) -> list[Outcome]:
+async def record_movements(tx: AsyncConnection, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker) -> list[Outcome]:
     """Records each wish under its key, or refuses it, or replays what its key was told; one outcome per wish.
 
     Raises Fault `idempotency_key_in_use` when the first request with one of the keys still runs elsewhere.
@@ -51,9 +50,9 @@ async def record_movements(
     for index in valid:
         if (claim := wishes[index].claim) is not None:
             firsts.setdefault(claim.scope, index)
-    claims = await idempotency.claim_many(tx, [c for i in firsts.values() if (c := wishes[i].claim)], now)
+    claims = await idempotency.claim_many(tx, [c for i in firsts.values() if (c := wishes[i].claim)], clock())
     ours = [index for index in valid if _is_ours(wishes[index].claim, index, firsts, claims)]
-    answers = dict(zip(ours, await _record(tx, [wishes[index].movement for index in ours], now, new_id), strict=True))
+    answers = dict(zip(ours, await _record(tx, [wishes[index].movement for index in ours], clock, new_id), strict=True))
     await idempotency.keep_many(tx, {c.scope: answers[i] for i in ours if (c := wishes[i].claim)})
     for index in valid:
         outcomes[index] = (
@@ -63,10 +62,10 @@ async def record_movements(
 
 
 async def record_batch(
-    tx: AsyncConnection, wishes: Sequence[Wish], *, atomic: bool, now: datetime, new_id: IdMaker
+    tx: AsyncConnection, wishes: Sequence[Wish], *, atomic: bool, clock: Clock, new_id: IdMaker
 ) -> list[Outcome]:
     """Records a batch under one key. Atomic: raises the fault of the first refused line, naming every refused line."""
-    outcomes = await record_movements(tx, wishes, now, new_id)
+    outcomes = await record_movements(tx, wishes, clock, new_id)
     refused = {index: o.answer for index, o in enumerate(outcomes) if isinstance(o.answer, Fault)}
     if atomic and refused:
         fields = [FieldFault(f"/movements/{index}", fault.code, fault.detail) for index, fault in refused.items()]
@@ -76,7 +75,7 @@ async def record_batch(
 
 
 async def record_transfer(
-    tx: AsyncConnection, out: Movement, into: StockKey, now: datetime, new_id: IdMaker
+    tx: AsyncConnection, out: Movement, into: StockKey, clock: Clock, new_id: IdMaker
 ) -> inventory_pb2.RecordTransferReply:
     """Takes `-out.qty` units out and puts them in elsewhere: two entries or none. Raises the Fault that refuses it."""
     faults = domain.transfer_faults(-out.qty, out.key.warehouse, into.warehouse)
@@ -88,7 +87,7 @@ async def record_transfer(
             assert isinstance(invalid.answer, Fault)
             raise invalid.answer
     entries = []
-    for answer in await _record(tx, movements, now, new_id):
+    for answer in await _record(tx, movements, clock, new_id):
         if isinstance(answer, Fault):
             raise answer
         entries.append(answer)
@@ -195,12 +194,13 @@ class _Book:
 
 
 async def _record(
-    tx: AsyncConnection, movements: Sequence[Movement], now: datetime, new_id: IdMaker
+    tx: AsyncConnection, movements: Sequence[Movement], clock: Clock, new_id: IdMaker
 ) -> list[inventory_pb2.LedgerEntry | Fault]:
     """Decides the movements in their order, each on the stock that the one before it left; writes what was decided."""
     if not movements:
         return []
     book = await _open_book(tx, movements)
+    now = clock()  # read under the locks: whoever waited for them comes later in time, too
     answers: list[inventory_pb2.LedgerEntry | Fault] = []
     for movement in movements:
         if _eats_into_holds(book.stocks[movement.key], movement):

@@ -54,7 +54,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
 
         async def record(tx: AsyncConnection) -> inventory_pb2.RecordBatchReply:
             outcomes = await operations.record_batch(
-                tx, wishes, atomic=request.atomic, now=self._clock(), new_id=self._new_id
+                tx, wishes, atomic=request.atomic, clock=self._clock, new_id=self._new_id
             )
             return inventory_pb2.RecordBatchReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
 
@@ -72,7 +72,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         into = StockKey(request.tenant_id, request.sku, request.to_warehouse)
 
         async def record(tx: AsyncConnection) -> inventory_pb2.RecordTransferReply:
-            return await operations.record_transfer(tx, out, into, self._clock(), self._new_id)
+            return await operations.record_transfer(tx, out, into, self._clock, self._new_id)
 
         return await self._once(request, record, inventory_pb2.RecordTransferReply)
 
@@ -148,7 +148,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
 
     async def _record(self, wishes: Sequence[Wish]) -> list[Outcome]:
         async def record(tx: AsyncConnection) -> list[Outcome]:
-            return await operations.record_movements(tx, wishes, self._clock(), self._new_id)
+            return await operations.record_movements(tx, wishes, self._clock, self._new_id)
 
         try:
             return await self._database.run(record)

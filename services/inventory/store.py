@@ -7,6 +7,7 @@ lock in a SELECT ... ORDER BY ... FOR UPDATE of their own, because an UPDATE loc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Row, text
@@ -70,9 +71,10 @@ _OPEN_HOLDS_YOUNGEST_FIRST = text("""
     ORDER BY a.position DESC
 """)
 
-_HOLDS_OF_REQUEST = text(
-    "SELECT * FROM hold WHERE tenant_id = :tenant_id AND request_id = :request_id ORDER BY sku, warehouse"
-)
+_HOLDS_OF_REQUESTS = text("""
+    SELECT * FROM hold WHERE tenant_id = :tenant_id AND request_id = ANY(CAST(:request_ids AS text[]))
+    ORDER BY request_id, sku, warehouse
+""")
 
 _SAVE_HOLDS = text("""
     INSERT INTO hold (tenant_id, request_id, sku, warehouse, open, consumed)
@@ -92,6 +94,27 @@ _ADD_LINES = text("""
     SELECT :tenant_id, :request_id, * FROM unnest(CAST(:skus AS text[]), CAST(:qtys AS bigint[]))
 """)
 
+_STATUS = text("SELECT status FROM allocation WHERE tenant_id = :tenant_id AND request_id = :request_id")
+
+_LOCK_REQUESTS = text("""
+    SELECT tenant_id, request_id, status FROM allocation
+    WHERE (tenant_id, request_id) IN (SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[])))
+    ORDER BY tenant_id, request_id FOR UPDATE
+""")
+
+# Status and holds in one statement, so in one snapshot.
+_DESCRIBE = text("""
+    SELECT a.tenant_id, a.request_id, a.status, a.version, h.sku, h.warehouse, h.open, h.consumed
+    FROM allocation a LEFT JOIN hold h USING (tenant_id, request_id)
+    WHERE a.tenant_id = :tenant_id AND a.request_id = ANY(CAST(:request_ids AS text[]))
+    ORDER BY a.request_id, h.sku, h.warehouse
+""")
+
+_LINES = text("""
+    INSERT INTO allocation_line (tenant_id, request_id, sku, qty)
+    SELECT :tenant_id, :request_id, * FROM unnest(CAST(:skus AS text[]), CAST(:qtys AS bigint[]))
+""")
+
 _REQUEST = text("""
     SELECT status, version FROM allocation WHERE tenant_id = :tenant_id AND request_id = :request_id
 """)
@@ -101,9 +124,9 @@ _LINES = text(
     "SELECT sku, qty, consumed FROM allocation_line WHERE tenant_id = :tenant_id AND request_id = :request_id"
 )
 
-_SET_STATUS = text("""
+_SET_STATUSES = text("""
     UPDATE allocation SET status = :status, version = version + 1
-    WHERE tenant_id = :tenant_id AND request_id = :request_id RETURNING version
+    WHERE tenant_id = :tenant_id AND request_id = ANY(CAST(:request_ids AS text[]))
 """)
 
 _CONSUME_LINES = text("""
@@ -123,17 +146,30 @@ _CLOSE_CONSUMED = text("""
 
 # Requests whose every line could be served by what is available now, oldest first. Asked of the state, not of events:
 # whatever freed the stock, and whoever crashed meanwhile, the next look finds them.
-_SERVEABLE = text("""
-    SELECT a.tenant_id, a.request_id FROM allocation a
-    WHERE a.status = :waiting AND NOT EXISTS (
+_IS_SERVEABLE = """
+    a.status = :waiting AND NOT EXISTS (
         SELECT 1 FROM allocation_line l
         WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id AND l.qty - l.consumed > (
             SELECT coalesce(sum(b.on_hand - b.held), 0) FROM balance b
             WHERE b.tenant_id = l.tenant_id AND b.sku = l.sku
         )
     )
-    ORDER BY a.position LIMIT :limit
-""")
+"""
+_SERVEABLE = text(f"""
+    SELECT a.tenant_id, a.request_id, ARRAY(
+        SELECT l.sku FROM allocation_line l WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id
+    ) AS skus
+    FROM allocation a WHERE {_IS_SERVEABLE} ORDER BY a.position LIMIT :limit
+""")  # noqa: S608 - constants
+_IS_SOMEBODY_BEFORE = text(f"""
+    SELECT EXISTS (
+        SELECT 1 FROM allocation a
+        WHERE {_IS_SERVEABLE} AND a.tenant_id = :tenant_id AND a.request_id <> :request_id AND EXISTS (
+            SELECT 1 FROM allocation_line l
+            WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id AND l.sku = ANY(CAST(:skus AS text[]))
+        )
+    )
+""")  # noqa: S608 - constants
 
 
 async def lock_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
@@ -208,8 +244,11 @@ async def open_holds_youngest_first(tx: AsyncConnection, key: StockKey) -> list[
 
 
 async def holds_of(tx: AsyncConnection, tenant_id: str, request_id: str) -> list[Hold]:
-    rows = await tx.execute(_HOLDS_OF_REQUEST, {"tenant_id": tenant_id, "request_id": request_id})
-    return [_hold(row) for row in rows]
+    return await _holds_of(tx, tenant_id, [request_id])
+
+
+async def open_holds_of(tx: AsyncConnection, tenant_id: str, request_ids: Sequence[str]) -> list[Hold]:
+    return [hold for hold in await _holds_of(tx, tenant_id, request_ids) if hold.open > 0]
 
 
 async def save_holds(tx: AsyncConnection, holds: Sequence[Hold]) -> None:
@@ -227,24 +266,44 @@ async def save_holds(tx: AsyncConnection, holds: Sequence[Hold]) -> None:
 
 
 async def add_request(
-    tx: AsyncConnection, tenant_id: str, request_id: str, lines: Mapping[str, int], now: datetime
+    tx: AsyncConnection,
+    tenant_id: str,
+    request_id: str,
+    lines: Mapping[str, int],
+    now: datetime,
+    status: AllocationStatus = AllocationStatus.WAITING,
 ) -> bool:
-    """Adds a request as waiting. False where it exists; it may still be uncommitted elsewhere, then this waits."""
+    """Adds a request. False where it exists; where another transaction is adding it, this waits for its end."""
     ids = {"tenant_id": tenant_id, "request_id": request_id}
-    added = await tx.execute(_ADD_REQUEST, {**ids, "status": AllocationStatus.WAITING, "now": now})
-    if added.first() is None:
+    if (await tx.execute(_ADD_REQUEST, {**ids, "status": status, "now": now})).first() is None:
         return False
     await tx.execute(_ADD_LINES, {**ids, "skus": list(lines), "qtys": list(lines.values())})
     return True
 
 
-async def find_request(
-    tx: AsyncConnection, tenant_id: str, request_id: str, *, lock: bool = False
-) -> tuple[AllocationStatus, int] | None:
-    """Status and version of a request."""
-    ids = {"tenant_id": tenant_id, "request_id": request_id}
-    row = (await tx.execute(_LOCK_REQUEST if lock else _REQUEST, ids)).first()
-    return (AllocationStatus(row.status), row.version) if row is not None else None
+async def find_status(tx: AsyncConnection, tenant_id: str, request_id: str) -> AllocationStatus | None:
+    row = (await tx.execute(_STATUS, {"tenant_id": tenant_id, "request_id": request_id})).first()
+    return AllocationStatus(row.status) if row is not None else None
+
+
+async def lock_requests(tx: AsyncConnection, tenant_id: str, request_ids: Sequence[str]) -> dict[str, AllocationStatus]:
+    """Locks the requests, in order; returns the statuses of those that exist."""
+    tenants = [tenant_id] * len(request_ids)
+    rows = await tx.execute(_LOCK_REQUESTS, {"tenants": tenants, "requests": list(request_ids)})
+    return {row.request_id: AllocationStatus(row.status) for row in rows}
+
+
+async def describe(
+    tx: AsyncConnection, tenant_id: str, request_ids: Sequence[str]
+) -> dict[str, tuple[AllocationStatus, int, list[Hold]]]:
+    """Status, version and holds per request, as they are at one instant."""
+    rows = await tx.execute(_DESCRIBE, {"tenant_id": tenant_id, "request_ids": list(request_ids)})
+    described: dict[str, tuple[AllocationStatus, int, list[Hold]]] = {}
+    for row in rows:
+        _, _, holds = described.setdefault(row.request_id, (AllocationStatus(row.status), row.version, []))
+        if row.sku is not None:
+            holds.append(_hold(row))
+    return described
 
 
 async def missing_lines(tx: AsyncConnection, tenant_id: str, request_id: str) -> dict[str, int]:
@@ -253,10 +312,12 @@ async def missing_lines(tx: AsyncConnection, tenant_id: str, request_id: str) ->
     return {row.sku: row.qty - row.consumed for row in rows}
 
 
-async def set_status(tx: AsyncConnection, tenant_id: str, request_id: str, status: AllocationStatus) -> int:
-    """Changes the status; returns the new version."""
-    row = await tx.execute(_SET_STATUS, {"tenant_id": tenant_id, "request_id": request_id, "status": status})
-    return int(row.scalar_one())
+async def set_statuses(
+    tx: AsyncConnection, tenant_id: str, request_ids: Sequence[str], status: AllocationStatus
+) -> None:
+    """Changes the status of requests, and with it their version."""
+    row = {"tenant_id": tenant_id, "request_ids": list(request_ids), "status": status}
+    await tx.execute(_SET_STATUSES, row)
 
 
 async def consume_lines(tx: AsyncConnection, consumed: Mapping[tuple[str, StockKey], int]) -> None:
@@ -269,15 +330,43 @@ async def consume_lines(tx: AsyncConnection, consumed: Mapping[tuple[str, StockK
         lines[line] = lines.get(line, 0) + qty
     tenants, requests, skus = zip(*sorted(lines), strict=True)
     columns = {"tenants": list(tenants), "requests": list(requests), "skus": list(skus)}
+    # Two picks of one request's last lines must see each other, or neither would close it.
+    await tx.execute(_LOCK_REQUESTS, columns)
     await tx.execute(_CONSUME_LINES, {**columns, "qtys": [lines[line] for line in sorted(lines)]})
     for tenant_id, request_id in sorted({(t, r) for t, r, _ in lines}):
         statuses = {"consumed": AllocationStatus.CONSUMED, "held": AllocationStatus.HELD}
         await tx.execute(_CLOSE_CONSUMED, {"tenant_id": tenant_id, "request_id": request_id, **statuses})
 
 
-async def serveable_requests(tx: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class Waiting:
+    """A request that waits for stock of these SKUs."""
+
+    tenant_id: str
+    request_id: str
+    skus: tuple[str, ...]
+
+
+async def serveable_requests(tx: AsyncConnection, limit: int) -> list[Waiting]:
+    """Those that wait and could be served now, oldest first."""
     rows = await tx.execute(_SERVEABLE, {"waiting": AllocationStatus.WAITING, "limit": limit})
-    return [(row.tenant_id, row.request_id) for row in rows]
+    return [Waiting(row.tenant_id, row.request_id, tuple(row.skus)) for row in rows]
+
+
+async def is_somebody_before(tx: AsyncConnection, tenant_id: str, skus: Iterable[str], request_id: str) -> bool:
+    """Whether another request that waits for one of the SKUs could be served now: then it comes first."""
+    asked = {
+        "waiting": AllocationStatus.WAITING,
+        "tenant_id": tenant_id,
+        "skus": sorted(skus),
+        "request_id": request_id,
+    }
+    return bool((await tx.execute(_IS_SOMEBODY_BEFORE, asked)).scalar_one())
+
+
+async def _holds_of(tx: AsyncConnection, tenant_id: str, request_ids: Sequence[str]) -> list[Hold]:
+    rows = await tx.execute(_HOLDS_OF_REQUESTS, {"tenant_id": tenant_id, "request_ids": list(request_ids)})
+    return [_hold(row) for row in rows]
 
 
 def _stock(row: Row) -> Stock:  # type: ignore[type-arg]

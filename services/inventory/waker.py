@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from chassis import trace
 from chassis.clock import Clock
 from chassis.database import Database
@@ -56,25 +54,31 @@ class Waker:
 
     async def serve_waiting(self) -> int:
         """Serves those that can be served, oldest first; returns how many were."""
-
-        async def find(tx: AsyncConnection) -> list[tuple[str, str]]:
-            return await store.serveable_requests(tx, BATCH_MAX)
-
         served = 0
-        for tenant_id, request_id in await self._database.run(find):
-            if not await self._serve(tenant_id, request_id):
-                break  # The list is used up or out of date: what has come meanwhile is not for those behind this one.
-            served += 1
+        used_up: set[tuple[str, str]] = set()
+        for waiting in await self._database.run(lambda tx: store.serveable_requests(tx, BATCH_MAX)):
+            skus = {(waiting.tenant_id, sku) for sku in waiting.skus}
+            if skus & used_up:
+                continue
+            if await self._serve(waiting.tenant_id, waiting.request_id):
+                served += 1
+            else:
+                # It fitted by itself when the list was read. What comes of these SKUs from now on is for the oldest
+                # that waits for them, not for those behind this one; the next look finds out who that is.
+                used_up |= skus
         if served:
             self._relay.nudge()
             log.info("requests.served", count=served)
         return served
 
     async def _serve(self, tenant_id: str, request_id: str) -> bool:
-        async def serve(tx: AsyncConnection) -> bool:
-            return await allocating.serve(tx, tenant_id, request_id, self._clock(), self._new_id)
-
-        return await self._database.run(serve)
+        try:
+            return await self._database.run(
+                lambda tx: allocating.serve(tx, tenant_id, request_id, self._clock, self._new_id)
+            )
+        except Fault as fault:
+            log.warning("request.not_served", request_id=request_id, cause=fault.code)
+            return False
 
     async def _pause(self) -> None:
         try:

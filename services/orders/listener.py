@@ -18,7 +18,9 @@ _SHIPMENT_NEWS = ("created", "allocated", "backordered", "label_ready", "shipped
 def handlers(database: Database, relay: Relay, clock: Clock, new_id: IdMaker) -> Mapping[str, Handler]:
     async def fold(event: events_pb2.Event) -> None:
         changed = await database.run(
-            lambda tx: operations.fold_shipment(tx, event.tenant_id, event.shipment, clock(), new_id)
+            lambda tx: operations.fold_shipments(
+                tx, event.tenant_id, event.shipment.order_id, [event.shipment], clock(), new_id
+            )
         )
         if changed:
             relay.nudge()

@@ -1,7 +1,8 @@
-"""What orders do: fold a shipment's news into its order, and tell an order."""
+"""What orders do: fold the news of shipments into their order, and tell an order."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,20 +13,30 @@ from services.orders import domain, events, store
 from skutrail.v1 import orders_pb2, shipments_pb2
 
 
-async def fold_shipment(
-    tx: AsyncConnection, tenant_id: str, message: shipments_pb2.Shipment, now: datetime, new_id: IdMaker
+async def fold_shipments(
+    tx: AsyncConnection,
+    tenant_id: str,
+    order_id: str,
+    shipments: Sequence[shipments_pb2.Shipment],
+    now: datetime,
+    new_id: IdMaker,
 ) -> bool:
-    """Takes in a shipment's snapshot. False, and nothing told, where it is not newer than what is known.
+    """Takes in snapshots of an order's shipments; announces the order if they change it. False where they do not.
 
-    The version decides, so no inbox is needed: an event may come twice, late, or after the order was asked for.
+    The version decides what is newer, so no inbox is needed: an event may come twice, late, or after the order was
+    asked for.
     """
-    await store.lock_order(tx, tenant_id, message.order_id, now)
-    if not await store.save_if_newer(tx, tenant_id, message.order_id, events.shipment_of(message)):
+    await store.lock_order(tx, tenant_id, order_id, now)
+    before = await read_order(tx, tenant_id, order_id)
+    for shipment in shipments:
+        await store.save_if_newer(tx, tenant_id, order_id, events.shipment_of(shipment))
+    known = await store.shipments_of(tx, tenant_id, order_id)
+    order = domain.derive(known)
+    after = events.order_message(order_id, order)
+    if after == before:
         return False
-    order = domain.derive(await store.shipments_of(tx, tenant_id, message.order_id))
-    await store.save_status(tx, tenant_id, message.order_id, order.status, now)
-    news = events.order_updated(tenant_id, events.order_message(message.order_id, order), now, new_id)
-    await outbox.add(tx, [news])
+    await store.save_status(tx, tenant_id, order_id, order.status, now)
+    await outbox.add(tx, [events.order_updated(tenant_id, after, now, new_id)])
     return True
 
 

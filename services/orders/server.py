@@ -43,11 +43,10 @@ class OrdersServer(orders_pb2_grpc.OrdersServicer):
     async def _catch_up(self, tenant_id: str, order_id: str) -> None:
         request = shipments_pb2.ListShipmentsOfOrderRequest(tenant_id=tenant_id, order_id=order_id)
         reply = await rpc.call(self._shipments.ListShipmentsOfOrder, request)
-        for shipment in reply.shipments:
-            await self._fold(tenant_id, shipment)
-
-    async def _fold(self, tenant_id: str, shipment: shipments_pb2.Shipment) -> None:
-        await self._database.run(
-            lambda tx: operations.fold_shipment(tx, tenant_id, shipment, self._clock(), self._new_id)
-        )
-        self._relay.nudge()
+        if reply.shipments:
+            await self._database.run(
+                lambda tx: operations.fold_shipments(
+                    tx, tenant_id, order_id, reply.shipments, self._clock(), self._new_id
+                )
+            )
+            self._relay.nudge()

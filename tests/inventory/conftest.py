@@ -46,7 +46,7 @@ class Inventory:
         return Wish(movement, Claim(self.tenant_id, key or f"key-{next(_numbers)}", fingerprint))
 
     async def record(self, *wishes: Wish) -> list[Outcome]:
-        return await self.database.run(lambda tx: operations.record_movements(tx, wishes, utc_now(), new_id))
+        return await self.database.run(lambda tx: operations.record_movements(tx, wishes, utc_now, new_id))
 
     async def move(self, qty: int, reason: Reason = Reason.RECEIPT, **more: str) -> Outcome:
         return (await self.record(self.wish(qty, reason, **more)))[0]  # type: ignore[arg-type]

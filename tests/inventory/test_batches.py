@@ -23,7 +23,7 @@ def unkeyed(wish: Wish) -> Wish:
 
 async def batch(inventory: Inventory, *wishes: Wish, atomic: bool) -> list[Outcome]:
     return await inventory.database.run(
-        lambda tx: operations.record_batch(tx, wishes, atomic=atomic, now=utc_now(), new_id=new_id)
+        lambda tx: operations.record_batch(tx, wishes, atomic=atomic, clock=utc_now, new_id=new_id)
     )
 
 
@@ -34,7 +34,7 @@ async def transfer(
     reply, _ = await idempotency.run_once(
         inventory.database,
         Claim(inventory.tenant_id, key or new_id("key"), b"f"),
-        lambda tx: operations.record_transfer(tx, out, inventory.key(warehouse=target), utc_now(), new_id),
+        lambda tx: operations.record_transfer(tx, out, inventory.key(warehouse=target), utc_now, new_id),
         reply_type=inventory_pb2.RecordTransferReply,
         now=utc_now(),
     )

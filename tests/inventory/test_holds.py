@@ -22,13 +22,13 @@ def lines(allocation: inventory_pb2.Allocation) -> list[tuple[str, str, int]]:
 
 async def serve(inventory: Inventory, request_id: str) -> bool:
     return await inventory.database.run(
-        lambda tx: allocating.serve(tx, inventory.tenant_id, request_id, utc_now(), new_id)
+        lambda tx: allocating.serve(tx, inventory.tenant_id, request_id, utc_now, new_id)
     )
 
 
 async def is_serveable(inventory: Inventory, request_id: str) -> bool:
     found = await inventory.database.run(lambda tx: store.serveable_requests(tx, 1_000))
-    return (inventory.tenant_id, request_id) in found
+    return (inventory.tenant_id, request_id) in {(waiting.tenant_id, waiting.request_id) for waiting in found}
 
 
 async def test_a_request_is_held_from_one_warehouse_where_one_can_serve(inventory: Inventory) -> None:

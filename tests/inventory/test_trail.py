@@ -103,7 +103,7 @@ async def test_a_balance_of_old_is_that_after_the_last_entry_by_then(inventory: 
         wishes = [inventory.wish(1), inventory.wish(1)] if minute == 5 else [inventory.wish(1)]
         at = START + timedelta(minutes=minute)
         await inventory.database.run(
-            lambda tx, wishes=wishes, at=at: operations.record_movements(tx, wishes, at, new_id)
+            lambda tx, wishes=wishes, at=at: operations.record_movements(tx, wishes, lambda: at, new_id)
         )
 
     async def balance(at: datetime, sku: str = "SKU-1") -> int:

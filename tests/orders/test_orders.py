@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from itertools import permutations
 
 import pytest
+from sqlalchemy import text
 
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
@@ -11,7 +12,7 @@ from chassis.ids import new_id
 from cli.provision import DatabaseUrls
 from services.orders import operations
 from services.orders.domain import OrderStatus, Shipment, ShipmentStatus, derive
-from skutrail.v1 import inventory_pb2, orders_pb2, shipments_pb2
+from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
 
 S, O = ShipmentStatus, OrderStatus  # noqa: E741
 
@@ -69,7 +70,7 @@ async def test_snapshots_in_any_order_and_twice_give_the_same_order(database: Da
         tenant_id = new_id("tenant")
         for shipment in ordering:
             await database.run(
-                lambda tx, s=shipment, t=tenant_id: operations.fold_shipment(tx, t, s, utc_now(), new_id)
+                lambda tx, s=shipment, t=tenant_id: operations.fold_shipments(tx, t, "ord_1", [s], utc_now(), new_id)
             )
         orders.append(await database.run(lambda tx, t=tenant_id: operations.read_order(tx, t, "ord_1")))
 
@@ -82,7 +83,27 @@ async def test_snapshots_in_any_order_and_twice_give_the_same_order(database: Da
 async def test_another_tenants_order_is_not_there(database: Database) -> None:
     tenant_id = new_id("tenant")
     await database.run(
-        lambda tx: operations.fold_shipment(tx, tenant_id, snapshot("shp_a", 1, S.QUEUED), utc_now(), new_id)
+        lambda tx: operations.fold_shipments(
+            tx, tenant_id, "ord_1", [snapshot("shp_a", 1, S.QUEUED)], utc_now(), new_id
+        )
     )
 
     assert await database.run(lambda tx: operations.read_order(tx, "another/test", "ord_1")) is None
+
+
+async def test_only_a_change_of_the_order_is_announced(database: Database) -> None:
+    tenant_id = new_id("tenant")
+
+    async def fold(*shipments: shipments_pb2.Shipment) -> bool:
+        return await database.run(
+            lambda tx: operations.fold_shipments(tx, tenant_id, "ord_1", shipments, utc_now(), new_id)
+        )
+
+    assert await fold(snapshot("shp_a", 1, S.FAILED), snapshot("shp_b", 2, S.ALLOCATED, ("SEA-1", 2)))
+    assert not await fold(snapshot("shp_b", 3, S.LABEL_READY, ("SEA-1", 2)))
+    assert not await fold(snapshot("shp_b", 2, S.ALLOCATED, ("SEA-1", 2)))
+
+    async with database.transaction() as tx:
+        rows = await tx.execute(text("SELECT payload FROM outbox WHERE key = :key"), {"key": f"{tenant_id}/ord_1"})
+        announced = [events_pb2.Event.FromString(row.payload).order.status for row in rows]
+    assert announced == [orders_pb2.ORDER_STATUS_ALLOCATED]
