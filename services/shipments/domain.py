@@ -30,6 +30,7 @@ class Fact(StrEnum):
 
     STOCK_HELD = "stock_held"
     STOCK_WAITING = "stock_waiting"
+    STOCK_FAILED = "stock_failed"
     LABELS_READY = "labels_ready"
     CARRIER_FAILED = "carrier_failed"
     CANCELED = "canceled"
@@ -41,11 +42,13 @@ TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = {
     Status.QUEUED: {
         Fact.STOCK_HELD: Status.ALLOCATED,
         Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.STOCK_FAILED: Status.FAILED,
         Fact.CANCELED: Status.CANCELED,
     },
     Status.BACKORDERED: {
         Fact.STOCK_HELD: Status.ALLOCATED,
         Fact.STOCK_WAITING: Status.BACKORDERED,
+        Fact.STOCK_FAILED: Status.FAILED,
         Fact.CANCELED: Status.CANCELED,
     },
     Status.ALLOCATED: {
@@ -55,12 +58,14 @@ TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = {
         # A shortfall took the stock away; and stock held again elsewhere may be heard of before its loss is.
         Fact.STOCK_WAITING: Status.BACKORDERED,
         Fact.STOCK_HELD: Status.ALLOCATED,
+        Fact.STOCK_FAILED: Status.FAILED,
     },
     Status.LABEL_READY: {
         Fact.DISPATCHED: Status.SHIPPED,
         Fact.CANCELED: Status.CANCELED,
         Fact.STOCK_WAITING: Status.BACKORDERED,
         Fact.STOCK_HELD: Status.ALLOCATED,
+        Fact.STOCK_FAILED: Status.FAILED,
     },
     Status.SHIPPED: {Fact.DELIVERED: Status.DELIVERED},
     Status.DELIVERED: {},
@@ -238,11 +243,14 @@ def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
     if stock.version <= shipment.allocation_version:
         return shipment, []
     heard = replace(shipment, allocation_version=stock.version)
-    fact = _FACT_OF_STOCK.get(stock.status)
-    if fact is None or fact not in TRANSITIONS[shipment.status]:
-        # Released and consumed follow our own steps; and what has ended or left is not moved by its stock any more.
-        return _changed(heard, now), []
+    fact = _FACT_OF_STOCK[stock.status]
+    if fact not in TRANSITIONS[shipment.status]:
+        return _changed(heard, now), []  # what has ended or left is not moved by its stock any more
+    if fact is Fact.STOCK_FAILED:
+        return moved(shipment, replace(heard, allocations=(), error=_STOCK_RELEASED), fact, now)
     held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
+    if held and held == tuple(shipment.allocations):
+        return _changed(heard, now), []  # picked, or held again where it was: its labels stay as they are
     sourced = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held))
     return moved(shipment, sourced, fact, now)
 
@@ -256,7 +264,7 @@ def step(status: Status, fact: Fact) -> Status:
 
 def moved(before: Shipment, after: Shipment, fact: Fact, now: datetime) -> Decision:
     """Takes the step, and announces it if a reader could see a difference."""
-    after = replace(after, status=step(before.status, fact), version=before.version + 1, updated_at=now)
+    after = replace(_changed(after, now), status=step(before.status, fact), version=before.version + 1)
     is_visible = (after.status, after.allocations) != (before.status, before.allocations)
     return after, [_announce(after)] if is_visible else []
 
@@ -271,7 +279,15 @@ def _changed(shipment: Shipment, now: datetime) -> Shipment:
     return replace(shipment, version=shipment.version + 1, updated_at=now)
 
 
-_FACT_OF_STOCK = {StockStatus.HELD: Fact.STOCK_HELD, StockStatus.WAITING: Fact.STOCK_WAITING}
+_FACT_OF_STOCK: Mapping[StockStatus, Fact] = {
+    StockStatus.WAITING: Fact.STOCK_WAITING,
+    StockStatus.HELD: Fact.STOCK_HELD,
+    # The warehouse was quicker than the news of the hold. What was picked still counts as held for the shipment.
+    StockStatus.CONSUMED: Fact.STOCK_HELD,
+    # We release for what has ended alone. A shipment that goes on has lost its request to somebody else, for good.
+    StockStatus.RELEASED: Fact.STOCK_FAILED,
+}
+_STOCK_RELEASED = Failure("stock_released", "The stock of this shipment was given back.")
 
 
 def _announce(shipment: Shipment) -> ShipmentEvent:

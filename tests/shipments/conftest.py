@@ -129,8 +129,17 @@ class Shipments:
         """Stock arrives in the real inventory."""
         await self.record(qty, inventory_pb2.REASON_RECEIPT, sku, warehouse)
 
+    async def pick(self, qty: int, shipment: Shipment) -> None:
+        """The warehouse takes what is held for a shipment off its shelves."""
+        await self.record(qty, inventory_pb2.REASON_PICK, reference=shipment.id)
+
     async def record(
-        self, qty: int, reason: inventory_pb2.Reason, sku: str = "SKU-1", warehouse: str = "SEA-1"
+        self,
+        qty: int,
+        reason: inventory_pb2.Reason,
+        sku: str = "SKU-1",
+        warehouse: str = "SEA-1",
+        reference: str | None = None,
     ) -> None:
         movement = inventory_pb2.Movement(
             tenant_id=self.tenant_id,
@@ -139,6 +148,7 @@ class Shipments:
             warehouse=warehouse,
             qty=qty,
             reason=reason,
+            reference=reference,
         )
         reply = await rpc.call(
             self.inventory.RecordMovements, inventory_pb2.RecordMovementsRequest(movements=[movement])

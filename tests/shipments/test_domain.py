@@ -71,19 +71,23 @@ def types(events: Sequence[domain.ShipmentEvent]) -> list[str]:
 ALLOWED = [
     ("queued", "stock_held", "allocated"),
     ("queued", "stock_waiting", "backordered"),
+    ("queued", "stock_failed", "failed"),
     ("queued", "canceled", "canceled"),
     ("backordered", "stock_held", "allocated"),
     ("backordered", "stock_waiting", "backordered"),
+    ("backordered", "stock_failed", "failed"),
     ("backordered", "canceled", "canceled"),
     ("allocated", "labels_ready", "label_ready"),
     ("allocated", "carrier_failed", "failed"),
     ("allocated", "canceled", "canceled"),
     ("allocated", "stock_waiting", "backordered"),
     ("allocated", "stock_held", "allocated"),
+    ("allocated", "stock_failed", "failed"),
     ("label_ready", "dispatched", "shipped"),
     ("label_ready", "canceled", "canceled"),
     ("label_ready", "stock_waiting", "backordered"),
     ("label_ready", "stock_held", "allocated"),
+    ("label_ready", "stock_failed", "failed"),
     ("shipped", "delivered", "delivered"),
 ]
 
@@ -198,8 +202,42 @@ def test_stock_that_moved_elsewhere_needs_a_label_from_there() -> None:
     assert types(events) == ["shipment.allocated"]
 
 
+@pytest.mark.parametrize("before", [queued(), domain.follow_stock(queued(), waiting(1), NOW)[0]])
+def test_stock_that_was_picked_before_it_was_heard_of_allocates_the_shipment(before: Shipment) -> None:
+    picked = replace(held(3, "SEA-1"), status=StockStatus.CONSUMED)
+
+    shipment, events = domain.follow_stock(before, picked, NOW)
+
+    assert (shipment.status, shipment.allocations) == (Status.ALLOCATED, tuple(picked.held))
+    assert types(events) == ["shipment.allocated"]
+
+
+def test_picking_the_stock_of_a_shipment_with_its_label_is_heard_and_not_announced() -> None:
+    ready = labeled(allocated(), "SEA-1")
+
+    after, events = domain.follow_stock(ready, replace(held(2, "SEA-1"), status=StockStatus.CONSUMED), NOW)
+
+    assert (after.status, after.allocation_version, events) == (Status.LABEL_READY, 2, [])
+
+
+@pytest.mark.parametrize(
+    "before",
+    [queued(), domain.follow_stock(queued(), waiting(1), NOW)[0], allocated(), labeled(allocated(), "SEA-1")],
+    ids=lambda shipment: shipment.status,
+)
+def test_a_shipment_whose_request_for_stock_was_ended_fails(before: Shipment) -> None:
+    shipment, events = domain.follow_stock(before, Stock(StockStatus.RELEASED, 2, ()), NOW)
+
+    assert (shipment.status, shipment.allocations) == (Status.FAILED, ())
+    assert shipment.error is not None
+    assert shipment.error.code == "stock_released"
+    assert types(events) == ["shipment.failed"]
+
+
 @pytest.mark.parametrize("status", [Status.SHIPPED, Status.DELIVERED, Status.CANCELED, Status.FAILED])
-@pytest.mark.parametrize("stock", [held(9, "PDX-1"), waiting(9), Stock(StockStatus.CONSUMED, 9, ())])
+@pytest.mark.parametrize(
+    "stock", [held(9, "PDX-1"), waiting(9), *(Stock(s, 9, ()) for s in (StockStatus.CONSUMED, StockStatus.RELEASED))]
+)
 def test_what_has_left_or_ended_is_not_moved_by_its_stock(status: Status, stock: Stock) -> None:
     shipment = replace(allocated(), status=status)
 

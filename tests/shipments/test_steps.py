@@ -52,6 +52,27 @@ async def test_a_sku_that_never_moved_backorders_the_shipment(shipments: Shipmen
     assert [event.type for event in events] == ["shipment.created", "shipment.backordered"]
 
 
+async def test_a_pick_that_was_quicker_than_the_news_of_the_hold_still_gets_its_label(shipments: Shipments) -> None:
+    await shipments.receive(2)
+    shipment = await shipments.create(Line("SKU-1", 2))
+    await shipments.allocation_of(shipment)  # held, and the answer was lost
+    await shipments.pick(2, shipment)
+
+    await deliver_until_quiet(shipments, shipment)
+
+    assert (await shipments.read(shipment)).status is Status.LABEL_READY
+
+
+async def test_a_request_for_stock_that_somebody_else_ended_fails_the_shipment(shipments: Shipments) -> None:
+    shipment = await shipments.create(Line("SKU-1", 2))
+    await shipments.steps.release_stock(shipments.tenant_id, shipment.id)
+
+    events = await deliver_until_quiet(shipments, shipment)
+
+    assert [event.type for event in events] == ["shipment.created", "shipment.failed"]
+    assert events[-1].shipment.error.code == "stock_released"
+
+
 async def test_every_event_delivered_again_in_any_order_changes_nothing(shipments: Shipments) -> None:
     await shipments.receive(5)
     shipment = await shipments.create(Line("SKU-1", 2))
