@@ -276,7 +276,8 @@ def with_parcel(shipment: Shipment, parcel: Parcel, now: datetime) -> Shipment:
 
 
 def _changed(shipment: Shipment, now: datetime) -> Shipment:
-    return replace(shipment, version=shipment.version + 1, updated_at=now)
+    # Clocks differ, and one that was read before the wait for the row is late: time never runs backwards all the same.
+    return replace(shipment, version=shipment.version + 1, updated_at=max(now, shipment.updated_at))
 
 
 _FACT_OF_STOCK: Mapping[StockStatus, Fact] = {

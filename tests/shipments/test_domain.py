@@ -1,6 +1,6 @@
 """The life of a shipment, as a table, and what its stock and its labels do to it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -232,6 +232,21 @@ def test_a_shipment_whose_request_for_stock_was_ended_fails(before: Shipment) ->
     assert shipment.error is not None
     assert shipment.error.code == "stock_released"
     assert types(events) == ["shipment.failed"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: domain.follow_stock(s, held(2, "PDX-1"), NOW)[0],
+        lambda s: domain.follow_stock(s, Stock(StockStatus.RELEASED, 2, ()), NOW)[0],
+        buying,
+        lambda s: labeled(s, "SEA-1"),
+    ],
+)
+def test_a_clock_that_was_read_too_early_does_not_turn_time_back(change: Callable[[Shipment], Shipment]) -> None:
+    before = replace(allocated(), updated_at=LATER)
+
+    assert change(before).updated_at == LATER
 
 
 @pytest.mark.parametrize("status", [Status.SHIPPED, Status.DELIVERED, Status.CANCELED, Status.FAILED])
