@@ -26,7 +26,9 @@ REFUSED = {
     "exponent beyond everything": b'{"qty":1e-99999999999999999999}',
     "fraction that does not round-trip": b'{"qty":0.1000000000000000055511151231257827}',
     "whole number as an inexact float": b'{"qty":9007199254740993.0}',
-    "5000 digits": b'{"qty":' + b"9" * 5000 + b"}",
+    "401 digits": b'{"qty":' + b"9" * 401 + b"}",
+    "a long fraction that does not round-trip": b'{"qty":0.' + b"1" * 5000 + b"}",
+    "a short number below double": b'{"qty":1.6e-323}',
     "nesting 33": b"[" * 33 + b"]" * 33,
     "nesting 100k": b"[" * 100_000,
     "nesting 100k of objects": b'{"a":' * 100_000,
@@ -63,6 +65,10 @@ ACCEPTED = {
     "2^64 stays exact": (b'{"qty":18446744073709551616}', {"qty": 2**64}),
     "a decimal fraction": (b'{"qty":0.1}', {"qty": 0.1}),
     "an exponent": (b'{"qty":1e2}', {"qty": 100.0}),
+    "a zero of many spellings": (b"[0.0,-0.0,0e9,0.000E-9]", [0.0, 0.0, 0.0, 0.0]),
+    "a fraction of 17 digits": (b'{"qty":0.30000000000000004}', {"qty": 0.1 + 0.2}),
+    "a long spelling of a short fraction": (b'{"qty":0.1000000000000000000000}', {"qty": 0.1}),
+    "the smallest double": (b'{"qty":5e-324}', {"qty": 5e-324}),
     "NUL is the members' affair": (b'{"sku":"a\\u0000b"}', {"sku": "a\0b"}),
     "a surrogate pair": (b'{"sku":"\\ud83d\\udce6"}', {"sku": "\U0001f4e6"}),
     "nesting 32": (b"[" * 32 + b"]" * 32, json.loads("[" * 32 + "]" * 32)),
@@ -118,6 +124,67 @@ def test_a_hostile_body_of_a_mebibyte_is_refused_within_a_second(raw: bytes) -> 
         body.parse(raw)
 
     assert time.perf_counter() - started < 1
+
+
+def filled(unit: bytes, *, size: int = 1_048_576, start: bytes = b'{"a":[', end: bytes = b"1]}") -> bytes:
+    """A body that repeats one thing until it is full."""
+    return start + unit * ((size - len(start) - len(end)) // len(unit)) + end
+
+
+UNITS = [b"0.1,", b"1e9,", b"0,", b"[],", b"{},", b'{"a":1},', b'"",', b"[[]],", b"0.12345678901234567890,", b'"\\"",']
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_mebibyte_of_many_values_is_refused_before_it_is_read(unit: bytes) -> None:
+    raw = filled(unit)
+    started = time.thread_time()
+
+    with pytest.raises(Fault) as refused:
+        body.parse(raw)
+
+    assert refused.value.code == "content_too_large"
+    assert time.thread_time() - started < 0.2
+
+
+@pytest.mark.parametrize("unit", [b"9" * 4300 + b",", b'"" ', b"]", b'"":', b"\\u0041"])
+def test_a_mebibyte_of_anything_else_holds_nobody_up(unit: bytes) -> None:
+    raw = filled(unit)
+    started = time.thread_time()
+
+    with pytest.raises(Fault) as refused:
+        body.parse(raw)
+
+    assert refused.value.code == "malformed_json"
+    assert time.thread_time() - started < 0.2
+
+
+@pytest.mark.parametrize("literal", [b"0.1", b"1e9", b"1." + b"0" * 50, b'"a"', b"{}"])
+def test_as_many_values_as_are_admitted_are_read_at_once(literal: bytes) -> None:
+    raw = b"[" + b",".join([literal] * 9_999) + b"]"
+    started = time.thread_time()
+
+    assert len(body.parse(raw).value) == 9_999
+    assert time.thread_time() - started < 0.2
+
+
+def test_a_thousand_movements_of_eight_members_pass() -> None:
+    movement = {
+        "sku": "SKU, 42 [blue]",
+        "warehouse": "SEA-1",
+        "qty": 1,
+        "reason": "receipt",
+        "reference": "," * 128,
+        "expected_balance": 1,
+        "expected_seq": 1,
+        "idempotency_key": "{" * 100,
+    }
+    batch = {"atomic": True, "movements": [movement] * 1000}
+
+    assert body.parse(json.dumps(batch).encode()).value == batch
+
+
+def test_commas_inside_strings_are_no_values() -> None:
+    assert body.parse(b'["' + b"," * 100_000 + b'"]').value == ["," * 100_000]
 
 
 _values = st.recursive(
