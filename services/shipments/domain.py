@@ -138,15 +138,18 @@ class Stock:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A purchase under way. Its key is stored before the carrier hears of it."""
+    """A purchase under way. Stored before the carrier hears of it."""
 
     key: str
+    """The carrier's idempotency key: the same for every try."""
+    try_id: str
+    """The latest try. Whoever made an earlier one has no say any more."""
     began_at: datetime
-    """When it was first tried: patience is counted from here."""
-    tried_at: datetime
-    """When it was last tried."""
+    """Patience is counted from here."""
     leased_until: datetime
-    """Until then whoever took it is at it, and nobody else."""
+    """Until then whoever made the latest try is at it, and nobody else."""
+    sent_at: datetime | None
+    """When the carrier was last told to sell; None while nothing can have been bought."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from chassis.consumer import RetryLater
 from chassis.errors import Fault
 from services.shipments import domain, purchasing, store
 from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label
-from services.shipments.domain import Attempt, Failure, LabelStatus, Parcel, Shipment, ShipmentRequest, Stock
+from services.shipments.domain import Failure, LabelStatus, Parcel, Shipment, ShipmentRequest, Stock
 from services.shipments.events import Announcer
 
 SHIPMENTS_OF_ORDER_MAX = 500
@@ -29,6 +29,7 @@ class PurchaseTask:
 
     shipment: Shipment
     parcel: Parcel
+    try_id: str
     sent_at: datetime | None
     """When an earlier try may have bought it already; None where none can have."""
 
@@ -56,7 +57,7 @@ async def begin_purchase(
     tenant_id: str,
     shipment_id: str,
     *,
-    attempt_key: str,
+    try_id: str,
     lease: timedelta,
     announcer: Announcer,
     now: datetime,
@@ -75,45 +76,37 @@ async def begin_purchase(
         return None
     if parcel.attempt is not None and parcel.attempt.leased_until > now:
         raise RetryLater("the label is being bought")
-    attempt = Attempt(attempt_key, began_at=now, tried_at=now, leased_until=now + lease)
-    begun = purchasing.begin_purchase(shipment, parcel.warehouse, attempt, now)
+    warehouse = parcel.warehouse
+    begun = purchasing.begin_purchase(shipment, warehouse, try_id=try_id, leased_until=now + lease, now=now)
     await store.update(tx, shipment, begun)
-    may_exist = parcel.label_status in (LabelStatus.PURCHASING, LabelStatus.UNKNOWN)
-    sent_at = parcel.attempt.tried_at if parcel.attempt is not None and may_exist else None
-    return PurchaseTask(begun, begun.parcel(parcel.warehouse), sent_at)
+    return PurchaseTask(begun, begun.parcel(warehouse), try_id, parcel.attempt.sent_at if parcel.attempt else None)
+
+
+async def send_again(tx: AsyncConnection, task: PurchaseTask, now: datetime) -> None:
+    """Notes that the carrier is told to sell again: it knows of no label. Raises RetryLater if the lease was lost."""
+    shipment = await store.lock(tx, task.shipment.tenant_id, task.shipment.id)
+    assert shipment is not None
+    if not purchasing.is_latest_try(shipment, task.parcel.warehouse, task.try_id):
+        raise RetryLater("somebody else is buying the label")
+    await store.update(tx, shipment, purchasing.send_again(shipment, task.parcel.warehouse, now))
 
 
 async def settle_purchase(
     tx: AsyncConnection, task: PurchaseTask, outcome: Label | CarrierFailure, *, announcer: Announcer, now: datetime
 ) -> Shipment:
-    """Writes down how a purchase ended. Returns the shipment as it then is."""
+    """Writes down how a try ended. Returns the shipment as it then is.
+
+    A label is kept whoever brings it, unless there is one: it is paid for. A failure counts from the latest try alone.
+    """
     shipment = await store.lock(tx, task.shipment.tenant_id, task.shipment.id)
     assert shipment is not None
-    if not _is_open(shipment, task):
-        return shipment
     warehouse = task.parcel.warehouse
     if isinstance(outcome, Label):
-        decision = purchasing.keep_label(
-            shipment,
-            warehouse,
-            tracking_number=outcome.tracking_number,
-            carrier=outcome.carrier,
-            service=outcome.service,
-            now=now,
-        )
-    else:
-        decision = _give_up_or_put_off(shipment, warehouse, outcome, now)
+        return await _keep_label(tx, shipment, warehouse, outcome, announcer, now)
+    if not purchasing.is_latest_try(shipment, warehouse, task.try_id):
+        return shipment
+    decision = _give_up_or_put_off(shipment, warehouse, outcome, now)
     await _save(tx, shipment, decision, announcer)
-    if isinstance(outcome, Label):
-        await store.add_label(
-            tx,
-            shipment,
-            warehouse,
-            content=outcome.content,
-            carrier=outcome.carrier,
-            service=outcome.service,
-            now=now,
-        )
     return decision[0]
 
 
@@ -147,10 +140,16 @@ async def _save(tx: AsyncConnection, before: Shipment, decision: domain.Decision
     await outbox.add(tx, announcer.events(announced))
 
 
-def _is_open(shipment: Shipment, task: PurchaseTask) -> bool:
-    """False where whoever took the lease after us has settled the attempt: then its outcome stands."""
-    attempt = shipment.parcel(task.parcel.warehouse).attempt
-    return attempt is not None and task.parcel.attempt is not None and attempt.key == task.parcel.attempt.key
+async def _keep_label(
+    tx: AsyncConnection, shipment: Shipment, warehouse: str, label: Label, announcer: Announcer, now: datetime
+) -> Shipment:
+    if shipment.parcel(warehouse).label_status is LabelStatus.READY:
+        return shipment
+    sold_by = {"carrier": label.carrier, "service": label.service}
+    decision = purchasing.keep_label(shipment, warehouse, tracking_number=label.tracking_number, **sold_by, now=now)
+    await _save(tx, shipment, decision, announcer)
+    await store.add_label(tx, shipment, warehouse, content=label.content, **sold_by, now=now)
+    return decision[0]
 
 
 def _give_up_or_put_off(shipment: Shipment, warehouse: str, failure: CarrierFailure, now: datetime) -> domain.Decision:

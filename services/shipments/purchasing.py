@@ -32,12 +32,30 @@ def next_parcel(shipment: Shipment) -> Parcel | None:
     return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
 
 
-def begin_purchase(shipment: Shipment, warehouse: str, attempt: Attempt, now: datetime) -> Shipment:
-    """Writes down that a label is being bought, before it is. A further try keeps the first one's key and beginning."""
+def begin_purchase(
+    shipment: Shipment, warehouse: str, *, try_id: str, leased_until: datetime, now: datetime
+) -> Shipment:
+    """Writes down that a label is being bought, before it is. The first try's id is the key of all.
+
+    What cannot have been bought yet will be sent at once; what may have been is looked up first (`send_again`).
+    """
     parcel = shipment.parcel(warehouse)
-    if parcel.attempt is not None:
-        attempt = replace(attempt, key=parcel.attempt.key, began_at=parcel.attempt.began_at)
+    last = parcel.attempt or Attempt(try_id, try_id, began_at=now, leased_until=leased_until, sent_at=None)
+    attempt = replace(last, try_id=try_id, leased_until=leased_until, sent_at=last.sent_at or now)
     return with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
+
+
+def send_again(shipment: Shipment, warehouse: str, now: datetime) -> Shipment:
+    """Writes down that the carrier is told to sell once more, before it is."""
+    parcel = shipment.parcel(warehouse)
+    assert parcel.attempt is not None
+    return with_parcel(shipment, replace(parcel, attempt=replace(parcel.attempt, sent_at=now)), now)
+
+
+def is_latest_try(shipment: Shipment, warehouse: str, try_id: str) -> bool:
+    """False for whoever lost the lease to somebody else, or whose attempt somebody else has settled."""
+    attempt = shipment.parcel(warehouse).attempt
+    return attempt is not None and attempt.try_id == try_id
 
 
 def keep_label(
@@ -71,7 +89,8 @@ def put_off_purchase(
     # A shipment that lost its stock meanwhile may want this label yet: its attempt stays, to be looked up by.
     if shipment.status is Status.ALLOCATED and now >= parcel.attempt.began_at + PATIENCE:
         return fail(shipment, warehouse, error, label_status, now)
-    free = replace(parcel.attempt, leased_until=now)
+    sent_at = parcel.attempt.sent_at if label_status is LabelStatus.UNKNOWN else None
+    free = replace(parcel.attempt, leased_until=now, sent_at=sent_at)
     return with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,7 +29,6 @@ from services.shipments import operations, store
 from services.shipments.carriers.port import (
     Carrier,
     CarrierFailure,
-    CarrierUnavailable,
     Label,
     OutcomeUnknown,
     Purchase,
@@ -76,7 +75,7 @@ class Steps:
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Buys what labels are missing, one after the other. Raises RetryLater when the carrier is in trouble."""
         while (task := await self._begin_purchase(tenant_id, shipment_id)) is not None:
-            outcome = await self._ask_carrier(task)
+            outcome = await self._find_or_buy(task)
             await self._settle_purchase(task, outcome)
 
     async def release_stock(self, tenant_id: str, shipment_id: str) -> None:
@@ -91,32 +90,33 @@ class Steps:
                 tx,
                 tenant_id,
                 shipment_id,
-                attempt_key=self.new_id("att"),
+                try_id=self.new_id("att"),
                 lease=self.carrier.answers_within + LEASE_MARGIN,
                 announcer=self.announcer,
                 now=self.clock(),
             )
         )
 
-    async def _ask_carrier(self, task: PurchaseTask) -> Label | CarrierFailure:
-        try:
-            async with asyncio.timeout(self.carrier.answers_within.total_seconds()):
-                return await self._find_or_buy(task)
-        except TimeoutError:
-            return OutcomeUnknown("The carrier did not answer in time.")
-        except CarrierFailure as failure:
-            return failure
-
-    async def _find_or_buy(self, task: PurchaseTask) -> Label:
+    async def _find_or_buy(self, task: PurchaseTask) -> Label | CarrierFailure:
+        """Asks for the label where it may have been bought, and buys it where it was not."""
+        ends_at_s = asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()
         if task.sent_at is not None:
-            try:
-                found = await self.carrier.find_by_reference(task.parcel.reference)
-            except CarrierUnavailable as trouble:  # not asked is not the same as not bought
-                raise OutcomeUnknown(trouble.message) from trouble
+            found = await _answer(self._find(task, task.sent_at), ends_at_s)
             if found is not None:
                 return found
-            if self.clock() < task.sent_at + self.carrier.settles_after:
-                raise OutcomeUnknown("The carrier does not know the label yet.")
+            await self._commit(lambda tx: operations.send_again(tx, task, self.clock()))
+        return await _answer(self._buy(task), ends_at_s)
+
+    async def _find(self, task: PurchaseTask, sent_at: datetime) -> Label | None:
+        try:
+            found = await self.carrier.find_by_reference(task.parcel.reference)
+        except CarrierFailure as trouble:  # not asked is not the same as not bought
+            raise OutcomeUnknown(trouble.message) from trouble
+        if found is None and self.clock() < sent_at + self.carrier.answers_within + self.carrier.settles_after:
+            raise OutcomeUnknown("The carrier does not know the label yet.")
+        return found
+
+    async def _buy(self, task: PurchaseTask) -> Label:
         return await self.carrier.buy(self.purchase_of(task))
 
     def purchase_of(self, task: PurchaseTask) -> Purchase:
@@ -137,6 +137,9 @@ class Steps:
         shipment = await self._commit(
             lambda tx: operations.settle_purchase(tx, task, outcome, announcer=self.announcer, now=self.clock())
         )
+        stands = shipment.parcel(task.parcel.warehouse).tracking_number
+        if isinstance(outcome, Label) and outcome.tracking_number != stands:
+            log.error("label.surplus", reference=task.parcel.reference, tracking_number=outcome.tracking_number)
         code = outcome.code if isinstance(outcome, CarrierFailure) else "ok"
         log.info("label.purchase_ended", reference=task.parcel.reference, code=code, status=shipment.status)
         if isinstance(outcome, CarrierFailure) and shipment.status is Status.ALLOCATED:
@@ -146,6 +149,17 @@ class Steps:
         result = await self.database.run(operation)
         self.nudge()
         return result
+
+
+async def _answer(asked: Awaitable[T], ends_at_s: float) -> T | CarrierFailure:
+    """What the carrier says until then, in seconds of the event loop's clock."""
+    try:
+        async with asyncio.timeout_at(ends_at_s):
+            return await asked
+    except TimeoutError:
+        return OutcomeUnknown("The carrier did not answer in time.")
+    except CarrierFailure as failure:
+        return failure
 
 
 def _stock(allocation: inventory_pb2.Allocation) -> Stock:

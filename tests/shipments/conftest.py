@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -15,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import rpc
 from chassis.clock import utc_now
+from chassis.consumer import RetryLater
 from chassis.database import Database, create_engine
 from chassis.ids import new_id
 from chassis.jetstream import Nats
@@ -23,11 +25,12 @@ from cli.provision import DatabaseUrls
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
 from services.shipments import listener, operations, store
-from services.shipments.carriers.port import Carrier
+from services.shipments.carriers.port import Carrier, CarrierFailure, Label
 from services.shipments.domain import Address, HeldLine, Line, Shipment, ShipmentRequest, Stock, StockStatus
 from services.shipments.events import Announcer
 from services.shipments.links import LabelLinks
-from services.shipments.steps import Steps
+from services.shipments.operations import PurchaseTask
+from services.shipments.steps import LEASE_MARGIN, Steps
 from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
 
@@ -35,6 +38,8 @@ T = TypeVar("T")
 
 WITHIN_S = 60.0  # the longest way: a redelivery after a kill
 POLL_S = 0.02
+
+LEASE = ScriptedCarrier.answers_within + LEASE_MARGIN
 
 ADA = Address("Ada Lovelace", "1 Shoreline Dr", None, "Seattle", "WA", "98101", "US")
 ANNOUNCER = Announcer(LabelLinks("https://api.example.com", key=bytes(range(32))), new_id)
@@ -105,6 +110,39 @@ class Shipments:
 
     async def allocated(self, *warehouses: str) -> Shipment:
         return await self.hear_of_stock(await self.create(), StockStatus.HELD, 1, *warehouses or ("SEA-1",))
+
+    async def begin(self, shipment: Shipment) -> PurchaseTask:
+        """The first transaction of a purchase alone: what a process has done that dies before it calls the carrier."""
+        task = await self.run(
+            lambda tx: operations.begin_purchase(
+                tx,
+                self.tenant_id,
+                shipment.id,
+                try_id=new_id("att"),
+                lease=LEASE,
+                announcer=ANNOUNCER,
+                now=self.clock(),
+            )
+        )
+        assert task is not None
+        return task
+
+    async def settle(self, task: PurchaseTask, outcome: Label | CarrierFailure) -> Shipment:
+        """The last transaction of a purchase alone."""
+        return await self.run(
+            lambda tx: operations.settle_purchase(tx, task, outcome, announcer=ANNOUNCER, now=self.clock())
+        )
+
+    async def buy(self, shipment: Shipment) -> None:
+        await self.steps.buy_labels(self.tenant_id, shipment.id)
+
+    async def keep_buying(self, shipment: Shipment, carrier: Carrier, time: timedelta) -> None:
+        """Tries for so long, as often as the listener does."""
+        ends_at = self.clock() + time
+        while self.clock() <= ends_at:
+            with suppress(RetryLater):
+                await self.steps_with(carrier).buy_labels(self.tenant_id, shipment.id)
+            self.clock.passes(timedelta(seconds=30))
 
     async def read(self, shipment: Shipment) -> Shipment:
         found = await self.run(lambda tx: store.find(tx, self.tenant_id, shipment.id))

@@ -47,12 +47,10 @@ def allocated(*warehouses: str) -> Shipment:
     return domain.follow_stock(queued(), held(1, *warehouses or ("SEA-1",)), NOW)[0]
 
 
-def attempt(key: str = "att_1", began_at: datetime = NOW) -> Attempt:
-    return Attempt(key, began_at, tried_at=began_at, leased_until=began_at + timedelta(seconds=10))
-
-
-def buying(shipment: Shipment, warehouse: str = "SEA-1") -> Shipment:
-    return purchasing.begin_purchase(shipment, warehouse, attempt(), NOW)
+def buying(shipment: Shipment, warehouse: str = "SEA-1", *, try_id: str = "att_1", now: datetime = NOW) -> Shipment:
+    return purchasing.begin_purchase(
+        shipment, warehouse, try_id=try_id, leased_until=now + timedelta(seconds=10), now=now
+    )
 
 
 def labeled(shipment: Shipment, *warehouses: str) -> Shipment:
@@ -277,15 +275,26 @@ def test_a_shipment_is_label_ready_only_when_every_parcel_has_its_label() -> Non
     assert types(events) == ["shipment.label_ready"]
 
 
-def test_an_attempt_is_written_down_and_a_second_try_keeps_its_key_and_its_beginning() -> None:
+@pytest.mark.parametrize(
+    ("label_status", "sent_at"),
+    [(LabelStatus.UNKNOWN, NOW), (LabelStatus.NONE, LATER)],
+    ids=["what may be bought is looked up first", "what was not bought is sent at once"],
+)
+def test_a_further_try_has_its_own_lease_and_keeps_the_key_and_the_beginning(
+    label_status: LabelStatus, sent_at: datetime
+) -> None:
     first = buying(allocated())
-    put_off = purchasing.put_off_purchase(first, "SEA-1", LOST, LabelStatus.UNKNOWN, LATER)[0]
+    put_off = purchasing.put_off_purchase(first, "SEA-1", LOST, label_status, LATER)[0]
 
-    second = purchasing.begin_purchase(put_off, "SEA-1", attempt("att_2", LATER), LATER)
+    second = buying(put_off, try_id="att_2", now=LATER)
 
     parcel = second.parcel("SEA-1")
     assert parcel.label_status is LabelStatus.PURCHASING
-    assert parcel.attempt == Attempt("att_1", NOW, tried_at=LATER, leased_until=LATER + timedelta(seconds=10))
+    assert parcel.attempt == Attempt(
+        "att_1", "att_2", began_at=NOW, leased_until=LATER + timedelta(seconds=10), sent_at=sent_at
+    )
+    assert purchasing.is_latest_try(second, "SEA-1", "att_2")
+    assert not purchasing.is_latest_try(second, "SEA-1", "att_1")
 
 
 def test_a_label_that_comes_after_the_stock_was_lost_is_kept() -> None:

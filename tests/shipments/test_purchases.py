@@ -1,58 +1,23 @@
 """A label is bought at most once per parcel, whatever crashes, repeats or answers late."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from chassis.consumer import RetryLater
-from chassis.ids import new_id
-from services.shipments import operations, purchasing
-from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, OutcomeUnknown
-from services.shipments.domain import Failure, LabelStatus, Shipment, Status, StockStatus
-from services.shipments.operations import PurchaseTask
-from services.shipments.steps import LEASE_MARGIN
+from services.shipments.carriers.port import CarrierRefused, Label, OutcomeUnknown, Purchase
+from services.shipments.domain import LabelStatus, Status, StockStatus
 from tests.shipments.carriers import ScriptedCarrier, fails, sells_and_loses_the_answer
-from tests.shipments.conftest import ANNOUNCER, Shipments, eventually, warm_up
+from tests.shipments.conftest import LEASE, Shipments
 
-LEASE = ScriptedCarrier.answers_within + LEASE_MARGIN
-DOWN = CarrierUnavailable("down")
 LOST = OutcomeUnknown("reset")
-
-
-async def buy(shipments: Shipments, shipment: Shipment) -> None:
-    await shipments.steps.buy_labels(shipments.tenant_id, shipment.id)
-
-
-async def begin(shipments: Shipments, shipment: Shipment) -> PurchaseTask:
-    """The first transaction alone: what a process has done that dies before it calls the carrier."""
-    task = await shipments.run(
-        lambda tx: operations.begin_purchase(
-            tx,
-            shipments.tenant_id,
-            shipment.id,
-            attempt_key=new_id("att"),
-            lease=LEASE,
-            announcer=ANNOUNCER,
-            now=shipments.clock(),
-        )
-    )
-    assert task is not None
-    return task
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async def read() -> bool:
-        return holds()
-
-    await eventually(read, bool)
 
 
 async def test_every_parcel_gets_its_label_and_then_the_shipment_is_ready(shipments: Shipments) -> None:
     shipment = await shipments.allocated("SEA-1", "PDX-1")
 
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     ready = await shipments.read(shipment)
     assert ready.status is Status.LABEL_READY
@@ -71,7 +36,7 @@ async def test_the_attempt_is_stored_before_the_carrier_hears_of_it(shipments: S
     shipment = await shipments.allocated()
     shipments.carrier.gate = asyncio.Event()
 
-    buying = asyncio.create_task(buy(shipments, shipment))
+    buying = asyncio.create_task(shipments.buy(shipment))
     await shipments.carrier.was_asked.wait()
     stored = (await shipments.read(shipment)).parcel("SEA-1")
     shipments.carrier.gate.set()
@@ -84,48 +49,22 @@ async def test_the_attempt_is_stored_before_the_carrier_hears_of_it(shipments: S
 
 async def test_a_step_taken_again_buys_nothing_and_says_nothing(shipments: Shipments) -> None:
     shipment = await shipments.allocated("SEA-1", "PDX-1")
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
     before, said = await shipments.read(shipment), await shipments.event_types(shipment)
 
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert await shipments.read(shipment) == before
     assert await shipments.event_types(shipment) == said
     assert set(shipments.carrier.sold.values()) == {1}
 
 
-async def test_many_takers_at_once_buy_one_label(shipments: Shipments) -> None:
-    shipment = await shipments.allocated()
-    carrier = shipments.carrier
-    carrier.gate = asyncio.Event()
-    await warm_up(shipments.database, connections=8)
-
-    takers = [asyncio.create_task(buy(shipments, shipment)) for _ in range(8)]
-    # All have passed the lease or been turned away before the first label is sold.
-    await until(lambda: len(carrier.asked) + sum(taker.done() for taker in takers) == len(takers))
-    carrier.gate.set()
-    outcomes = await asyncio.gather(*takers, return_exceptions=True)
-
-    assert all(outcome is None or isinstance(outcome, RetryLater) for outcome in outcomes)
-    assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
-
-
-async def test_while_one_is_at_it_another_is_told_to_come_back(shipments: Shipments) -> None:
-    shipment = await shipments.allocated()
-    await begin(shipments, shipment)
-
-    with pytest.raises(RetryLater):
-        await buy(shipments, shipment)
-
-    assert shipments.carrier.asked == []
-
-
 async def test_a_crash_before_the_call_buys_once_and_under_the_same_key(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
-    task = await begin(shipments, shipment)
+    task = await shipments.begin(shipment)
 
     shipments.clock.passes(LEASE)
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).status is Status.LABEL_READY
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
@@ -135,11 +74,11 @@ async def test_a_crash_before_the_call_buys_once_and_under_the_same_key(shipment
 
 async def test_a_crash_after_the_call_finds_the_label_that_was_bought(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
-    task = await begin(shipments, shipment)
+    task = await shipments.begin(shipment)
     lost = shipments.carrier.sell(shipments.steps.purchase_of(task))
 
     shipments.clock.passes(LEASE)
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     ready = await shipments.read(shipment)
     assert ready.parcels[0].tracking_number == lost.tracking_number
@@ -151,9 +90,9 @@ async def test_an_answer_that_was_lost_is_asked_for_and_not_bought_again(shipmen
     shipment = await shipments.allocated()
 
     with pytest.raises(RetryLater):
-        await buy(shipments, shipment)
+        await shipments.buy(shipment)
     assert (await shipments.read(shipment)).parcels[0].label_status is LabelStatus.UNKNOWN
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).status is Status.LABEL_READY
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
@@ -166,11 +105,11 @@ async def test_a_carrier_that_is_slow_to_tell_is_given_its_time_before_buying_ag
     shipment = await shipments.allocated()
     for _ in range(3):
         with pytest.raises(RetryLater):
-            await buy(shipments, shipment)
+            await shipments.buy(shipment)
         shipments.clock.passes(timedelta(seconds=30))
 
     shipments.carrier.finds_nothing = False
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).status is Status.LABEL_READY
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
@@ -182,24 +121,59 @@ async def test_what_was_never_sold_is_bought_when_the_carriers_time_is_over(ship
     shipment = await shipments.allocated()
     for wait in (timedelta(seconds=30), timedelta(minutes=2)):
         with pytest.raises(RetryLater):
-            await buy(shipments, shipment)
+            await shipments.buy(shipment)
         shipments.clock.passes(wait)
 
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).status is Status.LABEL_READY
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
+
+
+async def test_looking_a_label_up_does_not_put_off_the_buying_for_ever(shipments: Shipments) -> None:
+    shipments.carrier.settles_after = timedelta(seconds=60)
+    shipments.carrier.script = [fails(LOST)]
+    shipment = await shipments.allocated()
+
+    await shipments.keep_buying(shipment, shipments.carrier, timedelta(seconds=90))
+
+    assert (await shipments.read(shipment)).status is Status.LABEL_READY
+    assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
+
+
+async def test_a_purchase_that_arrived_at_the_last_moment_is_given_its_time_to_show(shipments: Shipments) -> None:
+    carrier = shipments.carrier
+    carrier.answers_within = carrier.settles_after = timedelta(seconds=5)
+    carrier.finds_nothing = True
+
+    def sells_late_and_loses_the_answer(_: ScriptedCarrier, purchase: Purchase) -> Label:
+        shipments.clock.passes(timedelta(seconds=4.9))
+        carrier.sell(purchase)
+        raise LOST
+
+    carrier.script = [sells_late_and_loses_the_answer]
+    shipment = await shipments.allocated()
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            await shipments.buy(shipment)
+        shipments.clock.passes(timedelta(seconds=1))
+    shipments.clock.passes(timedelta(seconds=4))
+    carrier.finds_nothing = False
+    await shipments.buy(shipment)
+
+    assert (await shipments.read(shipment)).status is Status.LABEL_READY
+    assert carrier.sold == {f"{shipment.id}-1": 1}
 
 
 async def test_a_carrier_that_cannot_be_asked_leaves_the_outcome_unknown(shipments: Shipments) -> None:
     shipments.carrier.script = [sells_and_loses_the_answer]
     shipment = await shipments.allocated()
     with pytest.raises(RetryLater):
-        await buy(shipments, shipment)
+        await shipments.buy(shipment)
 
     shipments.carrier.is_unreachable = True
     with pytest.raises(RetryLater):
-        await buy(shipments, shipment)
+        await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).parcels[0].label_status is LabelStatus.UNKNOWN
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}
@@ -211,60 +185,16 @@ async def test_a_carrier_that_does_not_answer_in_time_may_have_sold(shipments: S
     shipment = await shipments.allocated()
 
     with pytest.raises(RetryLater, match="carrier_outcome_unknown"):
-        await buy(shipments, shipment)
+        await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).parcels[0].label_status is LabelStatus.UNKNOWN
-
-
-async def test_a_label_that_comes_after_its_lease_ran_out_does_not_replace_the_one_that_stands(
-    shipments: Shipments,
-) -> None:
-    shipment = await shipments.allocated()
-    late = await begin(shipments, shipment)
-    shipments.clock.passes(LEASE)
-    await buy(shipments, shipment)
-    standing = await shipments.read(shipment)
-
-    label = shipments.carrier.sell(shipments.steps.purchase_of(late))
-    await shipments.run(
-        lambda tx: operations.settle_purchase(tx, late, label, announcer=ANNOUNCER, now=shipments.clock())
-    )
-
-    assert await shipments.read(shipment) == standing
-
-
-async def test_trouble_is_tried_again_from_the_attempts_own_beginning(shipments: Shipments) -> None:
-    shipments.carrier.script = [fails(DOWN), fails(DOWN)]
-    shipment = await shipments.allocated()
-    for _ in range(2):
-        with pytest.raises(RetryLater, match="carrier_unavailable"):
-            await buy(shipments, shipment)
-        shipments.clock.passes(timedelta(seconds=30))
-
-    await buy(shipments, shipment)
-
-    assert (await shipments.read(shipment)).status is Status.LABEL_READY
-    assert len({purchase.attempt_key for purchase in shipments.carrier.asked}) == 1
-
-
-async def test_trouble_that_does_not_end_fails_the_shipment(shipments: Shipments) -> None:
-    shipments.carrier.script = [fails(DOWN), fails(DOWN)]
-    shipment = await shipments.allocated()
-    with pytest.raises(RetryLater):
-        await buy(shipments, shipment)
-
-    shipments.clock.passes(purchasing.PATIENCE)
-    await buy(shipments, shipment)
-
-    failed = await shipments.read(shipment)
-    assert (failed.status, failed.error) == (Status.FAILED, Failure("carrier_unavailable", "down"))
 
 
 async def test_a_refusal_fails_the_shipment_in_the_carriers_words(shipments: Shipments) -> None:
     shipments.carrier.script = [fails(CarrierRefused("address_rejected", "No such street."))]
     shipment = await shipments.allocated()
 
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     *_, event = await shipments.events(shipment)
     assert event.type == "shipment.failed"
@@ -274,16 +204,14 @@ async def test_a_refusal_fails_the_shipment_in_the_carriers_words(shipments: Shi
 
 async def test_stock_lost_during_the_call_keeps_the_label_for_when_it_returns(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
-    task = await begin(shipments, shipment)
+    task = await shipments.begin(shipment)
     await shipments.hear_of_stock(shipment, StockStatus.WAITING, 2)
 
     label = shipments.carrier.sell(shipments.steps.purchase_of(task))
-    await shipments.run(
-        lambda tx: operations.settle_purchase(tx, task, label, announcer=ANNOUNCER, now=shipments.clock())
-    )
+    await shipments.settle(task, label)
     assert (await shipments.read(shipment)).status is Status.BACKORDERED
     await shipments.hear_of_stock(shipment, StockStatus.HELD, 3, "SEA-1")
-    await buy(shipments, shipment)
+    await shipments.buy(shipment)
 
     assert (await shipments.read(shipment)).status is Status.LABEL_READY
     assert shipments.carrier.sold == {f"{shipment.id}-1": 1}

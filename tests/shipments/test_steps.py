@@ -129,8 +129,7 @@ async def test_the_sandbox_refuses_and_fails_by_the_recipients_name(shipments: S
     with pytest.raises(RetryLater):
         await steps.buy_labels(shipments.tenant_id, unlucky.id)
     assert (await shipments.read(unlucky)).status is Status.ALLOCATED
-    shipments.clock.passes(purchasing.PATIENCE)
-    await steps.buy_labels(shipments.tenant_id, unlucky.id)
+    await shipments.keep_buying(unlucky, steps.carrier, purchasing.PATIENCE)
 
     errors = [(await shipments.read(shipment)).error for shipment in (rejected, unlucky)]
     assert [error.code if error else None for error in errors] == ["address_rejected", "carrier_unavailable"]
