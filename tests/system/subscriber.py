@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import standardwebhooks
@@ -19,10 +19,13 @@ from tests.webhooks.receiving import Received, Receiver, receiving
 Event = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Subscriber:
     receiver: Receiver
     secret: str
+    _events: dict[str, Event] = field(default_factory=dict, init=False)
+    _read: int = field(default=0, init=False)
+    """How many deliveries were verified already."""
 
     @property
     def url(self) -> str:
@@ -35,22 +38,18 @@ class Subscriber:
 
     def events(self) -> dict[str, Event]:
         """Each event once, by the id it was delivered under. Fails for a delivery that does not verify."""
-        events: dict[str, Event] = {}
-        for delivery in self.deliveries:
+        for delivery in self.deliveries[self._read :]:
             event = self.verified(delivery)
             assert event["id"] == delivery.headers["webhook-id"]
-            assert events.setdefault(event["id"], event) == event
-        return events
+            assert self._events.setdefault(event["id"], event) == event
+            self._read += 1
+        return self._events
 
     def verified(self, delivery: Received) -> Event:
         standardwebhooks.Webhook(self.secret).verify(delivery.body, delivery.headers)
         event: Event = json.loads(delivery.body)
         assert list(event) == ["id", "type", "timestamp", "data"]
         return event
-
-    def of(self, *types: str) -> list[Event]:
-        """The events of these types, in the order of their first arrival."""
-        return [event for event in self.events().values() if event["type"] in types]
 
     async def events_until(self, holds: Callable[[list[Event]], object], within_s: float = 10) -> list[Event]:
         """Waits for the events, in the order of their first arrival, until they are as wanted."""
