@@ -22,6 +22,8 @@ from services.webhooks.secrets import Vault
 from services.webhooks.store import Attempt, Claimed
 
 IN_FLIGHT_MAX = CONNECTIONS_MAX
+# Counted over all workers. What one tenant's receivers can hold for the length of a timeout, nobody else can use.
+IN_FLIGHT_PER_TENANT_MAX = 16
 IN_FLIGHT_PER_SUBSCRIPTION_MAX = 8
 # Room for the attempt, for recording it, and for clocks that differ between machines.
 LEASE = timedelta(seconds=TOTAL_TIMEOUT_S + 45)
@@ -90,7 +92,8 @@ class Sender:
                 now=now,
                 lease_until=now + LEASE,
                 limit=free,
-                share=IN_FLIGHT_PER_SUBSCRIPTION_MAX,
+                per_tenant_max=IN_FLIGHT_PER_TENANT_MAX,
+                per_subscription_max=IN_FLIGHT_PER_SUBSCRIPTION_MAX,
             )
         )
         for one in claimed:

@@ -38,42 +38,61 @@ _ADD_DELIVERIES = text("""
     ON CONFLICT (tenant_id, subscription_id, event_id) DO NOTHING
 """)
 
-# lane:   every subscription that has pending deliveries, and when its next is due, found by hopping from one to the
-#         next in the index: the cost follows the number of subscriptions, not the length of anyone's backlog.
-# due:    the next ones of each lane, up to its share. Ordered by the place each would take among those of its lane that
-#         are in flight: a free slot goes to whoever occupies the fewest, so slow receivers cannot crowd out the rest.
-# locked: skips what another worker is taking, and asks again whether it is due: that worker may have committed since.
+# in_flight: what the workers hold, few rows.
+# tenant:    every tenant that has pending deliveries, found by hopping from one to the next in the index: the cost
+#            follows the number of tenants, not the length of anyone's backlog. A full one is looked into no further.
+# lane:      every subscription of those that has pending deliveries, and when its next is due, found in the same way.
+# turn:      the lanes in which something is due, of each tenant as many as it has slots left: first come those with the
+#            fewest in flight, and of these the oldest.
+# ranked:    the next ones of these lanes, each with the place it would take among those of its lane, and then of its
+#            tenant, that are in flight. A free slot goes to the tenant that occupies the fewest, and within a tenant to
+#            the subscription that does: neither slow receivers nor many of them can crowd out the rest.
+# locked:    skips what another worker is taking, and asks again whether it is due: that worker may have committed.
+#            Not `status = 'pending'` as well, which is implied: it would lead the planner to the index of the backlog.
 _CLAIM_DUE = text("""
-    WITH RECURSIVE lane AS (
-        (SELECT tenant_id, subscription_id, due_at FROM delivery WHERE status = 'pending'
-         ORDER BY tenant_id, subscription_id, due_at LIMIT 1)
+    WITH RECURSIVE in_flight AS (
+        SELECT tenant_id, subscription_id, count(*) AS count FROM delivery
+        WHERE claim IS NOT NULL AND due_at > :now GROUP BY tenant_id, subscription_id
+    ), tenant AS (
+        SELECT '' AS tenant_id
         UNION ALL
-        SELECT following.* FROM lane CROSS JOIN LATERAL (
-            SELECT d.tenant_id, d.subscription_id, d.due_at FROM delivery d
-            WHERE d.status = 'pending'
-              AND (d.tenant_id, d.subscription_id) > (lane.tenant_id, lane.subscription_id)
-            ORDER BY d.tenant_id, d.subscription_id, d.due_at LIMIT 1
+        SELECT following.tenant_id FROM tenant CROSS JOIN LATERAL (
+            SELECT d.tenant_id FROM delivery d
+            WHERE d.status = 'pending' AND d.tenant_id > tenant.tenant_id ORDER BY d.tenant_id LIMIT 1
         ) following
-    ), due AS (
-        SELECT next.tenant_id, next.id
-        FROM lane
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS count FROM delivery f
-            WHERE f.tenant_id = lane.tenant_id AND f.subscription_id = lane.subscription_id
-              AND f.claim IS NOT NULL AND f.due_at > :now
-        ) in_flight
-        CROSS JOIN LATERAL (
-            SELECT d.tenant_id, d.id, d.due_at, in_flight.count + row_number() OVER (ORDER BY d.due_at) AS place
+    ), lane AS (
+        SELECT tenant.tenant_id, occupied.count AS occupied, '' AS subscription_id, CAST(NULL AS timestamptz) AS due_at
+        FROM tenant CROSS JOIN LATERAL (
+            SELECT coalesce(sum(f.count), 0) AS count FROM in_flight f WHERE f.tenant_id = tenant.tenant_id
+        ) occupied
+        WHERE occupied.count < :per_tenant_max
+        UNION ALL
+        SELECT lane.tenant_id, lane.occupied, following.* FROM lane CROSS JOIN LATERAL (
+            SELECT d.subscription_id, d.due_at FROM delivery d
+            WHERE d.status = 'pending' AND d.tenant_id = lane.tenant_id AND d.subscription_id > lane.subscription_id
+            ORDER BY d.subscription_id, d.due_at LIMIT 1
+        ) following
+    ), turn AS (
+        SELECT tenant_id, subscription_id, lane.occupied, coalesce(f.count, 0) AS in_flight,
+               row_number() OVER (PARTITION BY tenant_id ORDER BY coalesce(f.count, 0), lane.due_at) AS number
+        FROM lane LEFT JOIN in_flight f USING (tenant_id, subscription_id)
+        WHERE lane.due_at <= :now AND coalesce(f.count, 0) < :per_subscription_max
+    ), ranked AS (
+        SELECT turn.tenant_id, next.id, next.due_at, turn.occupied
+               + row_number() OVER (PARTITION BY turn.tenant_id ORDER BY next.place, next.due_at) AS place
+        FROM turn CROSS JOIN LATERAL (
+            SELECT d.id, d.due_at, turn.in_flight + row_number() OVER (ORDER BY d.due_at) AS place
             FROM delivery d
-            WHERE d.tenant_id = lane.tenant_id AND d.subscription_id = lane.subscription_id
-              AND d.status = 'pending' AND d.due_at <= :now
-            ORDER BY d.due_at LIMIT least(greatest(:share - in_flight.count, 0), :limit)
+            WHERE d.status = 'pending' AND d.tenant_id = turn.tenant_id AND d.subscription_id = turn.subscription_id
+              AND d.due_at <= :now
+            ORDER BY d.due_at LIMIT :per_subscription_max - turn.in_flight
         ) next
-        WHERE lane.due_at <= :now
-        ORDER BY next.place, next.due_at LIMIT :limit
+        WHERE turn.number <= least(:per_tenant_max - turn.occupied, :limit)
+    ), due AS (
+        SELECT tenant_id, id FROM ranked WHERE place <= :per_tenant_max ORDER BY place, due_at LIMIT :limit
     ), locked AS (
         SELECT d.tenant_id, d.id FROM delivery d JOIN due USING (tenant_id, id)
-        WHERE d.status = 'pending' AND d.due_at <= :now
+        WHERE d.due_at <= :now
         FOR UPDATE OF d SKIP LOCKED
     )
     UPDATE delivery d SET claim = :claim, due_at = :lease_until
@@ -195,10 +214,24 @@ async def add_deliveries(
 
 
 async def claim_due(
-    tx: AsyncConnection, *, claim: str, now: datetime, lease_until: datetime, limit: int, share: int
+    tx: AsyncConnection,
+    *,
+    claim: str,
+    now: datetime,
+    lease_until: datetime,
+    limit: int,
+    per_tenant_max: int,
+    per_subscription_max: int,
 ) -> list[Claimed]:
-    """Takes at most `limit` due deliveries, and of no subscription more than `share` at a time."""
-    row = {"claim": claim, "now": now, "lease_until": lease_until, "limit": limit, "share": share}
+    """Takes at most `limit` due deliveries. What all workers hold of one tenant and of one subscription is bounded."""
+    row = {
+        "claim": claim,
+        "now": now,
+        "lease_until": lease_until,
+        "limit": limit,
+        "per_tenant_max": per_tenant_max,
+        "per_subscription_max": per_subscription_max,
+    }
     return [Claimed(**found._mapping) for found in await tx.execute(_CLAIM_DUE, row)]
 
 

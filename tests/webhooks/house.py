@@ -5,9 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 from chassis.database import Database
 from chassis.ids import new_id
-from services.webhooks import operations
+from services.webhooks import operations, store
 from services.webhooks.addresses import Guard, parse_allow
-from services.webhooks.delivery import Sender
+from services.webhooks.delivery import (
+    IN_FLIGHT_MAX,
+    IN_FLIGHT_PER_SUBSCRIPTION_MAX,
+    IN_FLIGHT_PER_TENANT_MAX,
+    LEASE,
+    Sender,
+)
 from services.webhooks.egress import Egress
 from services.webhooks.listener import Listener
 from services.webhooks.secrets import Vault
@@ -66,6 +72,22 @@ class House:
         )
         await listener.fan_out(event)
         return event
+
+    async def claim(
+        self, limit: int = IN_FLIGHT_MAX, *, per_tenant_max: int = IN_FLIGHT_PER_TENANT_MAX
+    ) -> list[store.Claimed]:
+        """As a worker does that has so many slots free."""
+        return await self.database.run(
+            lambda tx: store.claim_due(
+                tx,
+                claim=new_id("clm"),
+                now=self.clock(),
+                lease_until=self.clock() + LEASE,
+                limit=limit,
+                per_tenant_max=per_tenant_max,
+                per_subscription_max=IN_FLIGHT_PER_SUBSCRIPTION_MAX,
+            )
+        )
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         async with self.database.transaction() as tx:

@@ -50,6 +50,17 @@ def answering(status: int, headers: dict[str, str] | None = None) -> Answerer:
     return answer
 
 
+class Gate:
+    """A receiver's answer that waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+
+    async def answer(self, _: web.Request) -> web.StreamResponse:
+        await self.opened.wait()
+        return web.Response(status=204)
+
+
 @asynccontextmanager
 async def receiving(
     host: str = "127.0.0.1", port: int = 0, *, tls: ssl.SSLContext | None = None

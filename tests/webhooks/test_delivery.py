@@ -9,18 +9,17 @@ from email.utils import format_datetime
 import pytest
 import standardwebhooks
 import svix.webhooks
-from aiohttp import web
 
 from chassis.ids import new_id
 from services.webhooks import delivery, operations, store
-from services.webhooks.delivery import IN_FLIGHT_MAX, IN_FLIGHT_PER_SUBSCRIPTION_MAX, LEASE
+from services.webhooks.delivery import LEASE
 from services.webhooks.domain import ABANDONED, DELAYS
 from services.webhooks.egress import Egress
 from services.webhooks.secrets import Vault
 from services.webhooks.signing import make_secret
 from tests.webhooks.building import an_event
 from tests.webhooks.house import LOOPBACK, House
-from tests.webhooks.receiving import answering, receiving
+from tests.webhooks.receiving import Gate, answering, receiving
 
 DELIVERIES = "SELECT status, attempts_made, claim FROM delivery ORDER BY created_at, id"
 ATTEMPTS = "SELECT number, status_code, error FROM attempt ORDER BY delivery_id, number"
@@ -168,17 +167,6 @@ async def test_a_secret_that_does_not_open_fails_its_own_delivery_and_no_other(h
     assert sorted(await house.rows(ATTEMPTS), key=str) == [(1, 204, None), (1, None, "internal_error")]
 
 
-class Gate:
-    """A receiver's answer that waits until it is opened."""
-
-    def __init__(self) -> None:
-        self.opened = asyncio.Event()
-
-    async def answer(self, _: web.Request) -> web.StreamResponse:
-        await self.opened.wait()
-        return web.Response(status=204)
-
-
 async def test_a_worker_that_dies_between_send_and_record_is_followed_by_another_with_the_same_id(house: House) -> None:
     gate = Gate()
     async with receiving() as receiver:
@@ -225,7 +213,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(house: House) -> Non
 async def test_a_claim_that_is_not_held_settles_nothing(house: House) -> None:
     await house.subscribe("http://127.0.0.1:9999/")
     await house.announce(an_event())
-    (held,) = await _claim(house, 1)
+    (held,) = await house.claim(1)
     lost = replace(held, claim="clm_lost")
 
     assert not await house.database.run(lambda tx: operations.settle(tx, lost, ABANDONED, None, now=house.clock()))
@@ -255,73 +243,6 @@ async def _send_all(house: House) -> None:
     while await house.rows(pending) != [(0,)]:
         await sender.send_due()
         await sender.finish()
-
-
-async def test_a_hanging_endpoint_does_not_hold_up_the_others(house: House) -> None:
-    gate = Gate()
-    async with receiving() as hanging, receiving() as fast:
-        hanging.answer = gate.answer
-        await house.subscribe(hanging.url)
-        for _ in range(30):
-            await house.announce(an_event())
-        sender = house.make_sender()
-        running = asyncio.create_task(sender.run())
-        await hanging.wait_for(IN_FLIGHT_PER_SUBSCRIPTION_MAX)
-
-        await house.subscribe(fast.url)
-        for _ in range(30):
-            await house.announce(an_event(), sender)
-        await fast.wait_for(30)
-
-        assert len(hanging.requests) == IN_FLIGHT_PER_SUBSCRIPTION_MAX
-        gate.opened.set()
-        await hanging.wait_for(60)
-        sender.stop()
-        await running
-
-    assert await house.rows("SELECT status, count(*) FROM delivery GROUP BY 1") == [("delivered", 90)]
-
-
-async def test_slots_are_shared_evenly_when_there_are_too_few(house: House) -> None:
-    """The oldest backlog is not served first: a free slot goes to the subscription that occupies the fewest."""
-    url = "http://127.0.0.1:9999/"
-    for _ in range(12):
-        await house.subscribe(url)
-    for _ in range(20):
-        await house.announce(an_event())
-    claimed = await _claim(house, IN_FLIGHT_MAX)
-    newcomer = await house.subscribe(url)
-    house.clock.advance(timedelta(seconds=1))
-    await house.announce(an_event())
-
-    shares = sorted(sum(c.subscription_id == s for c in claimed) for s in {c.subscription_id for c in claimed})
-    assert (len(shares), sum(shares), shares[0], shares[-1]) == (12, IN_FLIGHT_MAX, 5, 6)
-    assert [c.subscription_id for c in await _claim(house, 1)] == [newcomer]
-
-
-async def test_no_subscription_gets_more_than_its_share_from_all_workers_together(house: House) -> None:
-    await house.subscribe("http://127.0.0.1:9999/")
-    for _ in range(20):
-        await house.announce(an_event())
-
-    counts = [len(await _claim(house, IN_FLIGHT_MAX)) for _ in range(3)]
-
-    assert counts == [IN_FLIGHT_PER_SUBSCRIPTION_MAX, 0, 0]
-    house.clock.advance(LEASE)
-    assert len(await _claim(house, IN_FLIGHT_MAX)) == IN_FLIGHT_PER_SUBSCRIPTION_MAX
-
-
-async def _claim(house: House, limit: int) -> list[store.Claimed]:
-    return await house.database.run(
-        lambda tx: store.claim_due(
-            tx,
-            claim=new_id("clm"),
-            now=house.clock(),
-            lease_until=house.clock() + LEASE,
-            limit=limit,
-            share=IN_FLIGHT_PER_SUBSCRIPTION_MAX,
-        )
-    )
 
 
 async def test_the_sender_wakes_when_deliveries_are_written(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
