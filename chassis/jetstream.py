@@ -97,7 +97,8 @@ async def declare(nats_url: str, streams: Iterable[StreamSpec], consumers: Itera
 @asynccontextmanager
 async def connected(nats_url: str) -> AsyncIterator[JetStreamContext]:
     """A connection for one piece of work. Raises nats.errors.Error or OSError when there is nobody to connect to."""
-    client = await nats.connect(nats_url, connect_timeout=2, max_reconnect_attempts=2, error_cb=_log_error)
+    options = {"connect_timeout": 2, "max_reconnect_attempts": 2, "reconnect_time_wait": 0.3}
+    client = await nats.connect(nats_url, error_cb=_log_error, **options)
     try:
         yield client.jetstream()
     finally:

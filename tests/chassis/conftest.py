@@ -74,7 +74,8 @@ async def shared_database(database_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(shared_database: Database, admin: Admin) -> Database:
-    await admin.execute(f"TRUNCATE {TABLES}")
+    await admin.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))  # cheaper than TRUNCATE while small
+    await shared_database.engine.dispose()  # a test that shut the database left dead connections in the pool
     return shared_database
 
 

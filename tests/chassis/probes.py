@@ -17,7 +17,7 @@ from skutrail.v1 import events_pb2, orders_pb2_grpc
 
 Stub = Any  # grpcio-tools generates no types for the asynchronous stubs
 
-TABLES = "idempotency_key, outbox, inbox, parked_event, account"
+TABLES = ("idempotency_key", "outbox", "inbox", "parked_event", "account")
 POLL_S = 0.01
 NOW = datetime(2026, 4, 22, 17, 4, 11, tzinfo=UTC)
 
