@@ -43,6 +43,7 @@ ERRORS: Mapping[str, ErrorKind] = {
     "route_not_found": ErrorKind(404, _S.UNIMPLEMENTED, "There is no such path"),
     "method_not_allowed": ErrorKind(405, _S.UNIMPLEMENTED, "The path does not take this method"),
     "not_acceptable": ErrorKind(406, _S.INVALID_ARGUMENT, "No acceptable representation"),
+    "request_timeout": ErrorKind(408, _S.DEADLINE_EXCEEDED, "The request did not arrive in time", True),
     "insufficient_stock": ErrorKind(409, _S.FAILED_PRECONDITION, "There is not enough stock"),
     "invalid_state": ErrorKind(409, _S.FAILED_PRECONDITION, "The object's state does not allow this"),
     "version_conflict": ErrorKind(409, _S.ABORTED, "A precondition did not hold"),

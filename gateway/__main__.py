@@ -11,6 +11,7 @@ from chassis.logs import log
 from chassis.process import run
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.intake import Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets
 from gateway.operate import Readiness
@@ -53,6 +54,7 @@ async def _serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
         upstream=upstream,
         gatekeeper=gatekeeper,
         readiness=Readiness(upstream, database),
+        intake=Intake(),
         key_is_required=settings.idempotency_key == "required",
     )
     try:

@@ -7,6 +7,7 @@ from aiohttp import web
 from gateway import docs, door, inventory, operate, orders, requests, shipments, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
+from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
 from gateway.middleware import GATEKEEPER, METRICS, admit, edge
 from gateway.operate import READINESS, Readiness
@@ -38,14 +39,21 @@ ROUTES = (
 
 
 def make_app(
-    *, upstream: Upstream, gatekeeper: Gatekeeper, readiness: Readiness, key_is_required: bool = False
+    *,
+    upstream: Upstream,
+    gatekeeper: Gatekeeper,
+    readiness: Readiness,
+    intake: Intake,
+    key_is_required: bool = False,
 ) -> web.Application:
-    app = web.Application(middlewares=[edge, admit], client_max_size=door.BODY_BYTES_MAX)
+    app = web.Application(middlewares=[edge, admit])
     app[UPSTREAM] = upstream
     app[GATEKEEPER] = gatekeeper
     app[METRICS] = Metrics()
     app[READINESS] = readiness
+    app[INTAKE] = intake
     app[door.KEY_IS_REQUIRED] = key_is_required
+    app.on_shutdown.append(_refuse_late_bodies)
     for route in ROUTES:
         handler = route.handler if route.access is Access.OPEN else door.through(route)
         resource = app.router.add_resource(route.path)
@@ -53,3 +61,7 @@ def make_app(
         if route.method == "GET":
             resource.add_route("HEAD", handler)
     return app
+
+
+async def _refuse_late_bodies(app: web.Application) -> None:
+    app[INTAKE].close()

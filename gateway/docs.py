@@ -102,7 +102,7 @@ def _section(code: str, kind: ErrorKind) -> str:
 
 
 def _advice(code: str, kind: ErrorKind) -> str:
-    if code in ("internal_error", "deadline_exceeded"):
+    if code in ("request_timeout", "internal_error", "deadline_exceeded"):
         return "Repeat the request with the same Idempotency-Key: nothing happens twice."
     return "Safe to repeat, after Retry-After." if kind.is_retryable else "Repeating it unchanged does not help."
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from typing import NoReturn
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -12,11 +10,9 @@ from aiohttp.typedefs import Handler
 from chassis.errors import Fault
 from gateway import body, idempotency, media, query
 from gateway.call import UPSTREAM, Access, Call, Route
+from gateway.intake import INTAKE
 from gateway.keys import ApiKey
 from skutrail.v1 import common_pb2
-
-BODY_BYTES_MAX = 1024 * 1024
-BODY_TIMEOUT_S = 10.0
 
 # Set by middleware.py before a request comes to the door.
 CALLER: web.RequestKey[ApiKey | Fault] = web.RequestKey("CALLER")
@@ -32,7 +28,8 @@ def through(route: Route) -> Handler:
     """The route's handler, behind the checks that every route of /v1 shares."""
 
     async def enter(request: web.Request) -> web.StreamResponse:
-        return await route.handler(await _call(route, request))
+        with request.app[INTAKE].holding(request):
+            return await route.handler(await _call(route, request))
 
     return enter
 
@@ -68,21 +65,7 @@ def _tenant_of(route: Route, request: web.Request) -> str:
 
 async def _parsed_body(request: web.Request) -> body.Body:
     media.refuse_unsupported(request)
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        _refuse_size()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return body.parse(await request.read())
-    except web.HTTPRequestEntityTooLarge:
-        _refuse_size()
-    except TimeoutError:
-        raise Fault("malformed_json", f"The body did not arrive within {BODY_TIMEOUT_S:.0f} seconds.") from None
-    except (web.RequestPayloadError, ConnectionError):
-        raise Fault("malformed_json", "The body broke off.") from None
-
-
-def _refuse_size() -> NoReturn:
-    raise Fault("content_too_large", f"A body has at most {BODY_BYTES_MAX} bytes.")
+    return body.parse(await request.app[INTAKE].read(request))
 
 
 def _key(route: Route, request: web.Request, raw_query: str, canonical: bytes) -> common_pb2.IdempotencyKey:

@@ -22,6 +22,7 @@ from gateway.door import CALLER, IDEMPOTENCY_KEY, read_idempotency_key
 from gateway.keys import ApiKey
 from gateway.limits import Budget
 from gateway.metrics import Metrics
+from gateway.traffic import TRAFFIC
 
 GATEKEEPER = web.AppKey("GATEKEEPER", Gatekeeper)
 METRICS = web.AppKey("METRICS", Metrics)
@@ -39,7 +40,7 @@ async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=505, headers={"Server": "skutrail"})
     started = time.perf_counter()
     request[REQUEST_ID] = request_id = new_id("req")
-    with trace.follow(request_id, request.headers.get("traceparent", "")):
+    with request.app[TRAFFIC].passing(), trace.follow(request_id, request.headers.get("traceparent", "")):
         response, code = await _answer(request, handler)
         _finish(request, response)
         _account(request, response.status, code, time.perf_counter() - started)
@@ -80,6 +81,8 @@ def _finish(request: web.Request, response: web.StreamResponse) -> None:
         headers["Idempotency-Key"] = request[IDEMPOTENCY_KEY]
     if BUDGET in request:
         headers.update(request[BUDGET].headers(time.time()))
+    if request.app[TRAFFIC].is_ending or response.status == 408:  # after a 408, what follows is the rest of a body
+        response.force_close()
 
 
 def _account(request: web.Request, status: int, code: str, seconds: float) -> None:

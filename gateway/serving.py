@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from contextlib import suppress
 
 from aiohttp import http_parser, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from chassis.logs import log
+from gateway.traffic import TRAFFIC, Traffic
 
 KEEPALIVE_S = 30
-SHUTDOWN_S = 20
+READ_BYTES = 16 * 1024  # what a connection buffers before a request's turn; no Intake counts it
+# Longer than any request takes: its key 1 s, its body 10 s, its service 2 s.
+DRAIN_S = 15
+# For the answers to those that were cut off. Together less than a supervisor waits before it kills.
+CUT_OFF_S = 2
 
 
 class Serving:
-    """A listening server; `url` is where. `stop` refuses new connections and lets what is under way finish."""
+    """A listening server; `url` is where."""
 
     def __init__(self, runner: web.AppRunner, url: str) -> None:
         self._runner = runner
         self.url = url
 
     async def stop(self) -> None:
+        """Refuses new connections, answers what comes on those there are, and closes each with its answer.
+
+        aiohttp's own cleanup hears nothing more from a connection, not even the rest of a body: it comes last.
+        """
+        traffic = self._runner.app[TRAFFIC]
+        for site in self._runner.sites:
+            await site.stop()
+        traffic.is_ending = True
+        if self._runner.server is not None and self._runner.server.connections:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(traffic.quiet(), DRAIN_S)
         await self._runner.cleanup()
 
 
@@ -30,12 +48,14 @@ async def serve(app: web.Application, *, host: str, port: int) -> Serving:
     # The pure Python parser reads some hostile requests otherwise than proxies do.
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise RuntimeError("aiohttp runs without its C parser")
+    app[TRAFFIC] = Traffic()
     runner = web.AppRunner(
         app,
         access_log=None,  # middleware.py writes a line of its own
         logger=_quiet_logger(),
         keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=SHUTDOWN_S,
+        shutdown_timeout=CUT_OFF_S,
+        read_bufsize=READ_BYTES,
         # A write goes on when its caller hangs up: the repetition finds its answer.
         handler_cancellation=False,
         # A body with a content coding is refused, so nothing need ever be inflated.

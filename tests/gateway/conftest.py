@@ -13,10 +13,11 @@ from cli.local.stack import free_ports
 from cli.provision import DatabaseUrls
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.intake import HELD_BYTES_MAX, Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets, Limit
 from gateway.operate import Readiness
-from gateway.serving import serve
+from gateway.serving import Serving, serve
 from gateway.upstream import Upstream
 from tests.gateway.asking import Caller
 from tests.running import RunningStack
@@ -27,6 +28,7 @@ class Door:
     caller: Caller
     port: int
     database_url: str
+    serving: Serving
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +40,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 async def door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
     """One without limits: most tests ask more than a caller may."""
-    async for opened in _open(databases["gateway"].application, session, buckets=None):
+    async for opened in _open(databases["gateway"].application, session):
         yield opened
 
 
@@ -52,21 +54,46 @@ async def limited_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.C
 @pytest.fixture
 async def demanding_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
     """One whose operator wants an Idempotency-Key with every POST."""
-    async for opened in _open(databases["gateway"].application, session, buckets=None, key_is_required=True):
+    async for opened in _open(databases["gateway"].application, session, key_is_required=True):
+        yield opened
+
+
+@pytest.fixture
+async def narrow_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One with room for 100,000 bytes of bodies at once."""
+    async for opened in _open(databases["gateway"].application, session, body_bytes=100_000):
+        yield opened
+
+
+@pytest.fixture
+async def leaving_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One that a test may stop."""
+    async for opened in _open(databases["gateway"].application, session):
         yield opened
 
 
 async def _open(
-    url: str, session: aiohttp.ClientSession, *, buckets: Buckets | None, key_is_required: bool = False
+    url: str,
+    session: aiohttp.ClientSession,
+    *,
+    buckets: Buckets | None = None,
+    key_is_required: bool = False,
+    body_bytes: int = HELD_BYTES_MAX,
 ) -> AsyncIterator[Door]:
     database = Database(create_engine(url))
     names = ("inventory", "shipments", "orders", "webhooks")
     upstream = Upstream({name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)})
     gatekeeper = Gatekeeper(KeyRing(database, admits_example=True), buckets)
     readiness = Readiness(upstream, database)
-    app = make_app(upstream=upstream, gatekeeper=gatekeeper, readiness=readiness, key_is_required=key_is_required)
+    app = make_app(
+        upstream=upstream,
+        gatekeeper=gatekeeper,
+        readiness=readiness,
+        intake=Intake(body_bytes),
+        key_is_required=key_is_required,
+    )
     serving = await serve(app, host="127.0.0.1", port=0)
-    yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), url)
+    yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), url, serving)
     await serving.stop()
     await upstream.close()
     await database.engine.dispose()
