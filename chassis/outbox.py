@@ -136,8 +136,9 @@ class Relay:
         slots = asyncio.Semaphore(IN_FLIGHT_MAX)
         outcomes = await asyncio.gather(*(self._publish_lane(lane, slots) for lane in lanes))
         ids = [row.id for lane, outcome in zip(lanes, outcomes, strict=True) for row in lane[: outcome.count]]
-        await connection.execute(_MARK, {"ids": ids})
-        log.info("events.published", count=len(ids), of=len(rows))
+        if ids:
+            await connection.execute(_MARK, {"ids": ids})
+            log.info("events.published", count=len(ids), of=len(rows))
         self._set_aside([outcome for outcome in outcomes if outcome.stuck is not None])
         return len(rows)
 
