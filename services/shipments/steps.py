@@ -160,6 +160,9 @@ async def _answer(asked: Awaitable[T], ends_at_s: float) -> T | CarrierFailure:
         return OutcomeUnknown("The carrier did not answer in time.")
     except CarrierFailure as failure:
         return failure
+    except Exception:  # noqa: BLE001 - a defect of the adapter must end as any trouble does: tried again, then failed
+        log.exception("carrier.broke_off")
+        return OutcomeUnknown("The carrier's answer could not be read.")
 
 
 def _stock(allocation: inventory_pb2.Allocation) -> Stock:

@@ -12,6 +12,11 @@ from typing import Protocol
 
 from services.shipments.domain import Address, Line
 
+# What a carrier may hand us: the tables and the events of a shipment hold no more.
+LABEL_BYTES_MAX = 1024 * 1024
+TRACKING_NUMBER_LENGTH_MAX = 64
+MESSAGE_LENGTH_MAX = 500
+
 
 class Carrier(Protocol):
     """A way to buy labels. Safe to call concurrently."""
@@ -34,7 +39,8 @@ class Carrier(Protocol):
         Called again with the same attempt_key only after find_by_reference found nothing for longer than settles_after;
         hand the key to the carrier as its idempotency key wherever it takes one.
 
-        Raises CarrierRefused, CarrierUnavailable or OutcomeUnknown, and nothing else for what a carrier can do to us.
+        Raises CarrierRefused, CarrierUnavailable or OutcomeUnknown, and nothing else for what a carrier can do to us:
+        whatever else comes out is a defect of the adapter, and is taken for an outcome that is unknown.
         """
 
     async def find_by_reference(self, reference: str) -> Label | None:
@@ -59,22 +65,29 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Label:
-    """A label that was bought."""
+    """A label that was bought. Raises OutcomeUnknown for one that could not be kept: there may be a better copy."""
 
     tracking_number: str
+    """1 to 64 printable characters."""
     content: bytes
-    """One PDF page of 4 x 6 inches."""
+    """One PDF page of 4 x 6 inches, at most 1 MiB."""
     carrier: str
     service: str
 
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.content) <= LABEL_BYTES_MAX:
+            raise OutcomeUnknown("The carrier's label is empty or too large.")
+        if not (1 <= len(self.tracking_number) <= TRACKING_NUMBER_LENGTH_MAX and self.tracking_number.isprintable()):
+            raise OutcomeUnknown("The carrier's tracking number cannot be read.")
+
 
 class CarrierFailure(Exception):
-    """A purchase that gave no label. `code` is ours and stable; `message` is for people."""
+    """A purchase that gave no label. `code` is ours and stable; `message` is for people, and cut to what is stored."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
-        self.message = message
+        self.message = "".join(c if c.isprintable() else " " for c in message[:MESSAGE_LENGTH_MAX])
 
 
 class CarrierRefused(CarrierFailure):
