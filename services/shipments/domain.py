@@ -145,7 +145,9 @@ class Attempt:
     try_id: str
     """The latest try. Whoever made an earlier one has no say any more."""
     began_at: datetime
-    """Patience is counted from here."""
+    """Patience is counted from here: the first try, moved on by the time in which nobody tried."""
+    tried_at: datetime
+    """When it was last tried."""
     leased_until: datetime
     """Until then whoever made the latest try is at it, and nobody else."""
     sent_at: datetime | None
@@ -254,7 +256,7 @@ def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
     held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
     if held and held == tuple(shipment.allocations):
         return _changed(heard, now), []  # picked, or held again where it was: its labels stay as they are
-    sourced = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held))
+    sourced = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held, now))
     return moved(shipment, sourced, fact, now)
 
 
@@ -298,13 +300,20 @@ def _announce(shipment: Shipment) -> ShipmentEvent:
     return ShipmentEvent(EVENT_TYPES[shipment.status], shipment)
 
 
-def _open_parcels(shipment: Shipment, held: Sequence[HeldLine]) -> Sequence[Parcel]:
-    opened = list(shipment.opened_parcels)
-    known = {parcel.warehouse for parcel in opened}
+def _open_parcels(shipment: Shipment, held: Sequence[HeldLine], now: datetime) -> Sequence[Parcel]:
+    """All parcels, with one for every warehouse of `held`. Where stock comes back to, patience begins anew."""
+    back = set(_warehouses(held)) - set(_warehouses(shipment.allocations))
+    opened = [_with_new_patience(p, now) if p.warehouse in back else p for p in shipment.opened_parcels]
     for warehouse in _warehouses(held):
-        if warehouse not in known:
+        if warehouse not in {parcel.warehouse for parcel in opened}:
             opened.append(Parcel(warehouse, reference=f"{shipment.id}-{len(opened) + 1}"))
     return tuple(opened)
+
+
+def _with_new_patience(parcel: Parcel, now: datetime) -> Parcel:
+    if parcel.attempt is None:
+        return parcel
+    return replace(parcel, attempt=replace(parcel.attempt, began_at=now, tried_at=now))
 
 
 def _warehouses(held: Sequence[HeldLine]) -> Sequence[str]:

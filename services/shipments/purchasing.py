@@ -23,6 +23,9 @@ from services.shipments.domain import (
 
 # How long a carrier in trouble is tried again before the shipment fails.
 PATIENCE = timedelta(minutes=15)
+# What of the time between two tries counts as trying: more than the listener and the sweeper let pass. The rest is time
+# in which we were away, and no trouble of the carrier's.
+BETWEEN_TRIES_MAX = timedelta(minutes=2)
 
 
 def next_parcel(shipment: Shipment) -> Parcel | None:
@@ -40,8 +43,16 @@ def begin_purchase(
     What cannot have been bought yet will be sent at once; what may have been is looked up first (`send_again`).
     """
     parcel = shipment.parcel(warehouse)
-    last = parcel.attempt or Attempt(try_id, try_id, began_at=now, leased_until=leased_until, sent_at=None)
-    attempt = replace(last, try_id=try_id, leased_until=leased_until, sent_at=last.sent_at or now)
+    last = parcel.attempt or Attempt(try_id, try_id, began_at=now, tried_at=now, leased_until=now, sent_at=None)
+    away = max(now - last.tried_at - BETWEEN_TRIES_MAX, timedelta(0))
+    attempt = replace(
+        last,
+        try_id=try_id,
+        began_at=last.began_at + away,
+        tried_at=now,
+        leased_until=leased_until,
+        sent_at=last.sent_at or now,
+    )
     return with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
 
 

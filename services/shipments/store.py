@@ -43,13 +43,13 @@ _UPDATE = text("""
 
 _SAVE_PARCEL = text("""
     INSERT INTO parcel (tenant_id, shipment_id, warehouse, number, reference, label_status, tracking_number,
-        attempt_key, try_id, began_at, leased_until, sent_at)
+        attempt_key, try_id, began_at, tried_at, leased_until, sent_at)
     VALUES (:tenant_id, :shipment_id, :warehouse, :number, :reference, :label_status, :tracking_number,
-        :attempt_key, :try_id, :began_at, :leased_until, :sent_at)
+        :attempt_key, :try_id, :began_at, :tried_at, :leased_until, :sent_at)
     ON CONFLICT (tenant_id, shipment_id, warehouse) DO UPDATE SET
         label_status = excluded.label_status, tracking_number = excluded.tracking_number,
         attempt_key = excluded.attempt_key, try_id = excluded.try_id, began_at = excluded.began_at,
-        leased_until = excluded.leased_until, sent_at = excluded.sent_at
+        tried_at = excluded.tried_at, leased_until = excluded.leased_until, sent_at = excluded.sent_at
 """)
 
 _LOCK = text("SELECT 1 FROM shipment WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE")
@@ -185,6 +185,7 @@ def _parcel_columns(shipment: Shipment, parcel: Parcel, number: int) -> dict[str
         "attempt_key": attempt.key if attempt else None,
         "try_id": attempt.try_id if attempt else None,
         "began_at": attempt.began_at if attempt else None,
+        "tried_at": attempt.tried_at if attempt else None,
         "leased_until": attempt.leased_until if attempt else None,
         "sent_at": attempt.sent_at if attempt else None,
     }
@@ -226,6 +227,7 @@ def _attempt(row: Mapping[str, Any]) -> Attempt:
         key=row["attempt_key"],
         try_id=row["try_id"],
         began_at=datetime.fromisoformat(row["began_at"]),
+        tried_at=datetime.fromisoformat(row["tried_at"]),
         leased_until=datetime.fromisoformat(row["leased_until"]),
         sent_at=datetime.fromisoformat(row["sent_at"]) if row["sent_at"] else None,
     )

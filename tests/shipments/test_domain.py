@@ -291,7 +291,12 @@ def test_a_further_try_has_its_own_lease_and_keeps_the_key_and_the_beginning(
     parcel = second.parcel("SEA-1")
     assert parcel.label_status is LabelStatus.PURCHASING
     assert parcel.attempt == Attempt(
-        "att_1", "att_2", began_at=NOW, leased_until=LATER + timedelta(seconds=10), sent_at=sent_at
+        "att_1",
+        "att_2",
+        began_at=NOW,
+        tried_at=LATER,
+        leased_until=LATER + timedelta(seconds=10),
+        sent_at=sent_at,
     )
     assert purchasing.is_latest_try(second, "SEA-1", "att_2")
     assert not purchasing.is_latest_try(second, "SEA-1", "att_1")
@@ -340,6 +345,16 @@ def test_trouble_is_waited_out_for_minutes_and_then_fails_the_shipment() -> None
     failed, events = purchasing.put_off_purchase(put_off, "SEA-1", LOST, LabelStatus.NONE, patience_ends)
     assert (failed.status, failed.error) == (Status.FAILED, LOST)
     assert types(events) == ["shipment.failed"]
+
+
+def test_patience_is_counted_over_tries_and_not_over_the_time_in_which_nobody_tried() -> None:
+    trying = buying(allocated())
+    tried_at = NOW + timedelta(hours=1)
+
+    again = buying(trying, now=tried_at).parcel("SEA-1").attempt
+
+    assert again is not None
+    assert again.began_at == tried_at - purchasing.BETWEEN_TRIES_MAX
 
 
 def test_an_attempt_is_not_given_up_while_the_stock_is_away() -> None:

@@ -50,6 +50,7 @@ CREATE TABLE parcel (
     attempt_key     text,
     try_id          text,
     began_at        timestamptz,
+    tried_at        timestamptz,
     leased_until    timestamptz,
     sent_at         timestamptz,
     PRIMARY KEY (tenant_id, shipment_id, warehouse),
@@ -58,7 +59,7 @@ CREATE TABLE parcel (
     CONSTRAINT ready_is_tracked CHECK ((label_status = 'ready') = (tracking_number IS NOT NULL)),
     CONSTRAINT ready_is_settled CHECK (label_status <> 'ready' OR attempt_key IS NULL),
     CONSTRAINT purchasing_has_a_key CHECK (label_status <> 'purchasing' OR attempt_key IS NOT NULL),
-    CONSTRAINT attempt_is_whole CHECK (num_nulls(attempt_key, try_id, began_at, leased_until) IN (0, 4)),
+    CONSTRAINT attempt_is_whole CHECK (num_nulls(attempt_key, try_id, began_at, tried_at, leased_until) IN (0, 5)),
     CONSTRAINT sent_by_an_attempt CHECK (sent_at IS NULL OR attempt_key IS NOT NULL)
 ) WITH (fillfactor = 70);
 
