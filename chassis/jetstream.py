@@ -37,7 +37,10 @@ CLOSE_S = 2
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """A stream, every limit explicit. `discard new`: a full stream refuses, and the outbox waits; nothing is lost."""
+    """A stream, every limit explicit. It carries what its consumers have not acknowledged yet, and nothing else.
+
+    `discard new`: when they do not keep up and it is full, it refuses, and the outbox waits; nothing is lost.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -51,7 +54,7 @@ class StreamSpec:
         return StreamConfig(
             name=self.name,
             subjects=list(self.subjects),
-            retention=RetentionPolicy.LIMITS,
+            retention=RetentionPolicy.INTEREST,
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW,
             max_bytes=self.bytes_max,

@@ -106,7 +106,8 @@ class Lane:
         return ConsumerSpec(self.stream.name, f"{name}{self.number}", (f"skutrail.lane{self.number}.>",), **more)  # type: ignore[arg-type]
 
     async def declare(self, *consumers: ConsumerSpec) -> None:
-        await jetstream.declare(self.nats_url, [self.stream], consumers)
+        # A stream forgets what nobody wants or all have acknowledged: the keeper does neither.
+        await jetstream.declare(self.nats_url, [self.stream], [self.consumer("keeper"), *consumers])
 
     async def publish(self, *events: events_pb2.Event) -> None:
         for event in events:

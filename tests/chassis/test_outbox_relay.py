@@ -225,7 +225,7 @@ async def test_a_lost_stream_is_filled_again_from_the_outbox(
 async def test_while_nats_is_away_events_wait_and_afterwards_they_arrive(
     database: Database, database_url: str, own_nats: OwnNats, lane: Lane, admin: Admin
 ) -> None:
-    await jetstream.declare(own_nats.url, [lane.stream], [])
+    await replace(lane, nats_url=own_nats.url).declare()
     connection = await own_nats.connect()
     before, meanwhile = an_event(lane.type()), an_event(lane.type())
 
