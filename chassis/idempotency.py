@@ -55,6 +55,11 @@ _KEEP = text("""
 """)
 
 # The row is locked before it goes: a key that is being claimed anew is left alone, and is not waited for.
+_FREE = text("""
+    DELETE FROM idempotency_key
+    WHERE tenant_id = :tenant_id AND key = :key AND fingerprint = :fingerprint AND reply IS NULL AND fault IS NULL
+""")
+
 _PURGE = text("""
     DELETE FROM idempotency_key WHERE ctid IN (
         SELECT ctid FROM idempotency_key WHERE expires_at <= :now LIMIT :limit FOR UPDATE SKIP LOCKED
@@ -204,6 +209,19 @@ def _columns(claims: Sequence[Claim]) -> dict[str, object]:
         "fingerprints": [c.fingerprint for c in claims],
         "count": len(claims),
     }
+
+
+async def reserve(tx: AsyncConnection, wanted: Claim, now: datetime) -> None:
+    """Claims a key for a write that another service owns: it has no answer here. Asked again, it changes nothing.
+
+    Raises Fault `idempotency_key_reused` or `idempotency_key_in_use`.
+    """
+    await claim(tx, wanted, now)
+
+
+async def free(tx: AsyncConnection, reserved: Claim) -> None:
+    """Gives a reserved key back. One that has an answer, or belongs to another request, stays."""
+    await tx.execute(_FREE, {"tenant_id": reserved.tenant_id, "key": reserved.key, "fingerprint": reserved.fingerprint})
 
 
 def as_reply(answer: StoredAnswer | None) -> common_pb2.LookUpAnswerReply:

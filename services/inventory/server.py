@@ -127,6 +127,18 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         return idempotency.as_reply(await self._database.run(lambda tx: idempotency.look_up(tx, claim, self._clock())))
 
+    async def ReserveKey(
+        self, request: inventory_pb2.ReserveKeyRequest, context: Context
+    ) -> inventory_pb2.ReserveKeyReply:
+        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
+        await self._database.run(lambda tx: idempotency.reserve(tx, claim, self._clock()))
+        return inventory_pb2.ReserveKeyReply()
+
+    async def FreeKey(self, request: inventory_pb2.FreeKeyRequest, context: Context) -> inventory_pb2.FreeKeyReply:
+        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
+        await self._database.run(lambda tx: idempotency.free(tx, claim))
+        return inventory_pb2.FreeKeyReply()
+
     async def _once(
         self,
         request: inventory_pb2.RecordBatchRequest | inventory_pb2.RecordTransferRequest,

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.ids import IdMaker
 from services.orders import domain, events, store
+from services.orders.domain import OrderStatus
 from skutrail.v1 import orders_pb2, shipments_pb2
 
 
@@ -44,3 +45,12 @@ async def read_order(tx: AsyncConnection, tenant_id: str, order_id: str) -> orde
     """The order as its shipments make it, or None where no shipment of it is known here."""
     shipments = await store.shipments_of(tx, tenant_id, order_id)
     return events.order_message(order_id, domain.derive(shipments)) if shipments else None
+
+
+async def list_orders(
+    tx: AsyncConnection, tenant_id: str, *, status: OrderStatus | None, after_id: str | None, limit: int
+) -> orders_pb2.ListOrdersReply:
+    ids = await store.list_ids(tx, tenant_id, status=status, after_id=after_id, limit=limit + 1)
+    shipments = await store.shipments_of_orders(tx, tenant_id, ids[:limit])
+    orders = [events.order_message(order_id, domain.derive(shipments[order_id])) for order_id in ids[:limit]]
+    return orders_pb2.ListOrdersReply(orders=orders, has_more=len(ids) > limit)

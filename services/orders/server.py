@@ -9,7 +9,10 @@ from chassis.errors import Fault
 from chassis.ids import IdMaker
 from chassis.outbox import Relay
 from services.orders import operations
+from services.orders.domain import OrderStatus
 from skutrail.v1 import orders_pb2, orders_pb2_grpc, shipments_pb2, shipments_pb2_grpc
+
+PAGE_MAX = 100
 
 
 class OrdersServer(orders_pb2_grpc.OrdersServicer):
@@ -36,6 +39,16 @@ class OrdersServer(orders_pb2_grpc.OrdersServicer):
         if order is None:
             raise Fault("not_found", "There is no such order.")
         return order
+
+    async def ListOrders(
+        self, request: orders_pb2.ListOrdersRequest, context: rpc.Context
+    ) -> orders_pb2.ListOrdersReply:
+        status = OrderStatus(request.status) if request.HasField("status") else None
+        after_id = request.after_id if request.HasField("after_id") else None
+        limit = min(max(request.limit, 1), PAGE_MAX)
+        return await self._database.run(
+            lambda tx: operations.list_orders(tx, request.tenant_id, status=status, after_id=after_id, limit=limit)
+        )
 
     async def _read(self, tenant_id: str, order_id: str) -> orders_pb2.Order | None:
         return await self._database.run(lambda tx: operations.read_order(tx, tenant_id, order_id))

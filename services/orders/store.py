@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.orders.domain import OrderStatus, Share, Shipment, ShipmentStatus
@@ -31,9 +32,16 @@ _SAVE_SHIPMENT = text("""
     RETURNING 1
 """)
 
-_SHIPMENTS = text("""
-    SELECT shipment_id, version, status, warehouses, qtys FROM order_shipment
-    WHERE tenant_id = :tenant_id AND order_id = :order_id
+_LIST = """
+    SELECT id FROM sales_order WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :limit
+"""
+_BEHIND = """(created_at, id) < (
+    SELECT created_at, id FROM sales_order WHERE tenant_id = :tenant_id AND id = :after_id
+)"""
+
+_SHIPMENTS_OF_ORDERS = text("""
+    SELECT order_id, shipment_id, version, status, warehouses, qtys FROM order_shipment
+    WHERE tenant_id = :tenant_id AND order_id = ANY(CAST(:order_ids AS text[]))
 """)
 
 
@@ -63,13 +71,35 @@ async def save_if_newer(tx: AsyncConnection, tenant_id: str, order_id: str, ship
 
 
 async def shipments_of(tx: AsyncConnection, tenant_id: str, order_id: str) -> list[Shipment]:
-    rows = await tx.execute(_SHIPMENTS, {"tenant_id": tenant_id, "order_id": order_id})
-    return [
-        Shipment(
-            row.shipment_id,
-            row.version,
-            ShipmentStatus(row.status),
-            tuple(Share(row.shipment_id, w, qty) for w, qty in zip(row.warehouses, row.qtys, strict=True)),
-        )
-        for row in rows
-    ]
+    return (await shipments_of_orders(tx, tenant_id, [order_id])).get(order_id, [])
+
+
+async def shipments_of_orders(
+    tx: AsyncConnection, tenant_id: str, order_ids: Sequence[str]
+) -> dict[str, list[Shipment]]:
+    """The shipments that are known, by order."""
+    found: dict[str, list[Shipment]] = {}
+    for row in await tx.execute(_SHIPMENTS_OF_ORDERS, {"tenant_id": tenant_id, "order_ids": list(order_ids)}):
+        found.setdefault(row.order_id, []).append(_shipment(row))
+    return found
+
+
+async def list_ids(
+    tx: AsyncConnection, tenant_id: str, *, status: OrderStatus | None, after_id: str | None, limit: int
+) -> list[str]:
+    """Ids of orders, the one heard of last first, by an index: a page costs the same however deep it lies."""
+    given: dict[str, object] = {"tenant_id": tenant_id, "limit": limit}
+    conditions = ["tenant_id = :tenant_id"]
+    if status is not None:
+        conditions.append("status = :status")
+        given["status"] = status
+    if after_id is not None:
+        conditions.append(_BEHIND)
+        given["after_id"] = after_id
+    rows = await tx.execute(text(_LIST.format(conditions=" AND ".join(conditions))), given)
+    return [row.id for row in rows]
+
+
+def _shipment(row: Row) -> Shipment:  # type: ignore[type-arg]
+    shares = tuple(Share(row.shipment_id, w, qty) for w, qty in zip(row.warehouses, row.qtys, strict=True))
+    return Shipment(row.shipment_id, row.version, ShipmentStatus(row.status), shares)

@@ -107,3 +107,30 @@ async def test_only_a_change_of_the_order_is_announced(database: Database) -> No
         rows = await tx.execute(text("SELECT payload FROM outbox WHERE key = :key"), {"key": f"{tenant_id}/ord_1"})
         announced = [events_pb2.Event.FromString(row.payload).order.status for row in rows]
     assert announced == [orders_pb2.ORDER_STATUS_ALLOCATED]
+
+
+async def test_orders_are_listed_page_by_page_newest_first_and_by_status(database: Database) -> None:
+    tenant_id = new_id("tenant")
+    for number in range(5):
+        status = S.QUEUED if number % 2 else S.FAILED
+        message = snapshot("shp_a", 1, status)
+        await database.run(
+            lambda tx, m=message, n=number: operations.fold_shipments(tx, tenant_id, f"ord_{n}", [m], utc_now(), new_id)
+        )
+
+    async def walk(status: OrderStatus | None = None) -> list[str]:
+        ids: list[str] = []
+        while True:
+            after_id = ids[-1] if ids else None
+            page = await database.run(
+                lambda tx, after_id=after_id: operations.list_orders(
+                    tx, tenant_id, status=status, after_id=after_id, limit=2
+                )
+            )
+            ids += [order.id for order in page.orders]
+            if not page.has_more:
+                return ids
+
+    assert await walk() == ["ord_4", "ord_3", "ord_2", "ord_1", "ord_0"]
+    assert await walk(O.FAILED) == ["ord_4", "ord_2", "ord_0"]
+    assert await walk(O.SHIPPED) == []

@@ -253,6 +253,30 @@ class Balance(_message.Message):
     as_of: _timestamp_pb2.Timestamp
     def __init__(self, sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., balance: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
+class ReserveKeyRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ...) -> None: ...
+
+class ReserveKeyReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FreeKeyRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ...) -> None: ...
+
+class FreeKeyReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class StockLine(_message.Message):
     __slots__ = ("sku", "qty")
     SKU_FIELD_NUMBER: _ClassVar[int]

@@ -86,6 +86,16 @@ class InventoryStub:
                 request_serializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerReply.FromString,
                 _registered_method=True)
+        self.ReserveKey = channel.unary_unary(
+                '/skutrail.v1.Inventory/ReserveKey',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.FromString,
+                _registered_method=True)
+        self.FreeKey = channel.unary_unary(
+                '/skutrail.v1.Inventory/FreeKey',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.FreeKeyRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.FreeKeyReply.FromString,
+                _registered_method=True)
 
 
 class InventoryServicer:
@@ -161,6 +171,21 @@ class InventoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReserveKey(self, request, context):
+        """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
+        key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreeKey(self, request, context):
+        """Gives a reserved key back, when what it was reserved for is refused and not kept.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -213,6 +238,16 @@ def add_InventoryServicer_to_server(servicer, server):
                     servicer.LookUpAnswer,
                     request_deserializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerReply.SerializeToString,
+            ),
+            'ReserveKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveKey,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.SerializeToString,
+            ),
+            'FreeKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreeKey,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.FreeKeyRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.FreeKeyReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -486,6 +521,60 @@ class Inventory:
             '/skutrail.v1.Inventory/LookUpAnswer',
             skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.SerializeToString,
             skutrail_dot_v1_dot_common__pb2.LookUpAnswerReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/ReserveKey',
+            skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreeKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/FreeKey',
+            skutrail_dot_v1_dot_inventory__pb2.FreeKeyRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.FreeKeyReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,12 @@ class InventoryStub:
     Release: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReleaseRequest, _inventory_pb2.Allocation]
     """Gives back what a request still holds and ends its waiting. Idempotent by request_id."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
+    ReserveKey: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]
+    """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
+    key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+    """
+    FreeKey: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.FreeKeyRequest, _inventory_pb2.FreeKeyReply]
+    """Gives a reserved key back, when what it was reserved for is refused and not kept."""
 
 @_typing.type_check_only
 class InventoryAsyncStub(InventoryStub):
@@ -82,6 +88,12 @@ class InventoryAsyncStub(InventoryStub):
     Release: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReleaseRequest, _inventory_pb2.Allocation]  # type: ignore[assignment]
     """Gives back what a request still holds and ends its waiting. Idempotent by request_id."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
+    ReserveKey: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]  # type: ignore[assignment]
+    """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
+    key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+    """
+    FreeKey: _aio.UnaryUnaryMultiCallable[_inventory_pb2.FreeKeyRequest, _inventory_pb2.FreeKeyReply]  # type: ignore[assignment]
+    """Gives a reserved key back, when what it was reserved for is refused and not kept."""
 
 class InventoryServicer(metaclass=_abc_1.ABCMeta):
     """The ledger of stock and the holds on it. Owner of every balance."""
@@ -166,5 +178,23 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         request: _common_pb2.LookUpAnswerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_common_pb2.LookUpAnswerReply, _abc.Awaitable[_common_pb2.LookUpAnswerReply]]: ...
+
+    @_abc_1.abstractmethod
+    def ReserveKey(
+        self,
+        request: _inventory_pb2.ReserveKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.ReserveKeyReply, _abc.Awaitable[_inventory_pb2.ReserveKeyReply]]:
+        """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
+        key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+        """
+
+    @_abc_1.abstractmethod
+    def FreeKey(
+        self,
+        request: _inventory_pb2.FreeKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.FreeKeyReply, _abc.Awaitable[_inventory_pb2.FreeKeyReply]]:
+        """Gives a reserved key back, when what it was reserved for is refused and not kept."""
 
 def add_InventoryServicer_to_server(servicer: InventoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -38,6 +38,26 @@ class GetOrderRequest(_message.Message):
     id: str
     def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
+class ListOrdersRequest(_message.Message):
+    __slots__ = ("tenant_id", "status", "limit", "after_id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    status: OrderStatus
+    limit: int
+    after_id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., limit: _Optional[int] = ..., after_id: _Optional[str] = ...) -> None: ...
+
+class ListOrdersReply(_message.Message):
+    __slots__ = ("orders", "has_more")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[Order]
+    has_more: bool
+    def __init__(self, orders: _Optional[_Iterable[_Union[Order, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
+
 class OrderAllocation(_message.Message):
     __slots__ = ("warehouse", "qty", "shipment_id")
     WAREHOUSE_FIELD_NUMBER: _ClassVar[int]

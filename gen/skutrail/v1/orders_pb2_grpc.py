@@ -40,6 +40,11 @@ class OrdersStub:
                 request_serializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_orders__pb2.Order.FromString,
                 _registered_method=True)
+        self.ListOrders = channel.unary_unary(
+                '/skutrail.v1.Orders/ListOrders',
+                request_serializer=skutrail_dot_v1_dot_orders__pb2.ListOrdersRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_orders__pb2.ListOrdersReply.FromString,
+                _registered_method=True)
 
 
 class OrdersServicer:
@@ -52,6 +57,13 @@ class OrdersServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOrders(self, request, context):
+        """Orders, the one heard of last first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrdersServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -59,6 +71,11 @@ def add_OrdersServicer_to_server(servicer, server):
                     servicer.GetOrder,
                     request_deserializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_orders__pb2.Order.SerializeToString,
+            ),
+            'ListOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrders,
+                    request_deserializer=skutrail_dot_v1_dot_orders__pb2.ListOrdersRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_orders__pb2.ListOrdersReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -89,6 +106,33 @@ class Orders:
             '/skutrail.v1.Orders/GetOrder',
             skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
             skutrail_dot_v1_dot_orders__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Orders/ListOrders',
+            skutrail_dot_v1_dot_orders__pb2.ListOrdersRequest.SerializeToString,
+            skutrail_dot_v1_dot_orders__pb2.ListOrdersReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,8 @@ class OrdersStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OrdersAsyncStub: ...
     GetOrder: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]
+    ListOrders: _grpc.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]
+    """Orders, the one heard of last first."""
 
 @_typing.type_check_only
 class OrdersAsyncStub(OrdersStub):
@@ -41,6 +43,8 @@ class OrdersAsyncStub(OrdersStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]  # type: ignore[assignment]
+    ListOrders: _aio.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]  # type: ignore[assignment]
+    """Orders, the one heard of last first."""
 
 class OrdersServicer(metaclass=_abc_1.ABCMeta):
     """Orders: what the shipments that name an order say about it. A projection; nothing is ever set here."""
@@ -51,5 +55,13 @@ class OrdersServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orders_pb2.Order, _abc.Awaitable[_orders_pb2.Order]]: ...
+
+    @_abc_1.abstractmethod
+    def ListOrders(
+        self,
+        request: _orders_pb2.ListOrdersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orders_pb2.ListOrdersReply, _abc.Awaitable[_orders_pb2.ListOrdersReply]]:
+        """Orders, the one heard of last first."""
 
 def add_OrdersServicer_to_server(servicer: OrdersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

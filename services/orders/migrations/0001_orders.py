@@ -19,6 +19,9 @@ CREATE TABLE sales_order (
     PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX sales_order_by_age ON sales_order (tenant_id, created_at, id);
+CREATE INDEX sales_order_by_status ON sales_order (tenant_id, status, created_at, id);
+
 CREATE TABLE order_shipment (
     tenant_id   text     NOT NULL,
     order_id    text     NOT NULL,
