@@ -35,10 +35,11 @@ def imports(path: Path) -> Iterator[str]:
 
 def files_of_the_house() -> list[Path]:
     """Every file but what .gitignore names: asked of the tree, because a checkout need not have git."""
-    ignored = [line.strip().rstrip("/") for line in (ROOT / ".gitignore").read_text().splitlines() if line.strip()]
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    ignored = [".git", *(line.strip().rstrip("/") for line in lines if line.strip())]
     found: list[Path] = []
     for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if not _is_named(name, [".git", *ignored])]
+        folders[:] = [name for name in folders if not _is_named(name, ignored)]
         found += [Path(folder, name) for name in names if not _is_named(name, ignored)]
     return found
 
