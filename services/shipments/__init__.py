@@ -14,5 +14,5 @@ Must always hold
 - News of the stock counts only when it is newer than the newest heard.
 - No transaction waits for the network.
 
-Read domain.py, operations.py, steps.py, then the doors: server.py, listener.py, sweeper.py.
+Read domain.py, requests.py, operations.py, steps.py, then the doors: server.py, listener.py, sweeper.py.
 """

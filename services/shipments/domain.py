@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from chassis.errors import Fault, FieldFault
+from chassis.errors import Fault
 
 
 class Status(StrEnum):
@@ -78,11 +78,6 @@ EVENT_TYPES: Mapping[Status, str] = {
     Status.QUEUED: "shipment.created",
     **{status: f"shipment.{status}" for status in Status if status is not Status.QUEUED},
 }
-
-
-# What inventory takes in one request: what it would refuse must not be queued.
-LINES_MAX = 100
-QTY_MAX = 1_000_000_000
 
 
 class LabelStatus(StrEnum):
@@ -227,8 +222,7 @@ class ShipmentRequest:
 
 
 def create(request: ShipmentRequest, *, shipment_id: str, now: datetime) -> Decision:
-    """A queued shipment. Raises Fault `validation_failed` for what the tables could not hold."""
-    _check_lines(request.line_items)
+    """A queued shipment, of a request that was checked (requests.py)."""
     shipment = Shipment(
         tenant_id=request.tenant_id,
         id=shipment_id,
@@ -318,15 +312,3 @@ def _with_new_patience(parcel: Parcel, now: datetime) -> Parcel:
 
 def _warehouses(held: Sequence[HeldLine]) -> Sequence[str]:
     return list(dict.fromkeys(line.warehouse for line in held))
-
-
-def _check_lines(lines: Sequence[Line]) -> None:
-    faults = [
-        FieldFault(f"/line_items/{position}/qty", "out_of_range", f"must be 1 to {QTY_MAX}")
-        for position, line in enumerate(lines)
-        if not 1 <= line.qty <= QTY_MAX
-    ]
-    if not 1 <= len(lines) <= LINES_MAX:
-        faults = [FieldFault("/line_items", "out_of_range", f"must have 1 to {LINES_MAX} lines")]
-    if faults:
-        raise Fault("validation_failed", "The shipment's lines are not valid.", fields=faults)

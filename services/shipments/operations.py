@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.consumer import RetryLater
 from chassis.errors import Fault
-from services.shipments import domain, purchasing, store
+from services.shipments import domain, purchasing, requests, store
 from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label
 from services.shipments.domain import Failure, LabelStatus, Parcel, Shipment, ShipmentRequest, Stock
 from services.shipments.events import Announcer
@@ -37,6 +37,8 @@ class PurchaseTask:
 async def create_shipment(
     tx: AsyncConnection, request: ShipmentRequest, *, shipment_id: str, announcer: Announcer, now: datetime
 ) -> Shipment:
+    """Raises Fault `validation_failed` with every fault of the request."""
+    requests.check(request)
     shipment, announced = domain.create(request, shipment_id=shipment_id, now=now)
     await store.insert(tx, shipment)
     await outbox.add(tx, announcer.events(announced))

@@ -117,17 +117,6 @@ def test_a_new_shipment_is_queued_and_says_so() -> None:
     assert types(events) == ["shipment.created"]
 
 
-@pytest.mark.parametrize(
-    ("lines", "pointers"),
-    [((), ["/line_items"]), ((Line("A", 0), Line("B", 1), Line("C", -1)), ["/line_items/0/qty", "/line_items/2/qty"])],
-)
-def test_a_shipment_of_nothing_is_refused(lines: tuple[Line, ...], pointers: list[str]) -> None:
-    with pytest.raises(Fault) as refused:
-        domain.create(replace(REQUEST, line_items=lines), shipment_id="shp_1", now=NOW)
-
-    assert [fault.pointer for fault in refused.value.fields] == pointers
-
-
 def test_held_stock_allocates_the_shipment_and_opens_a_parcel_per_warehouse() -> None:
     stock = Stock(
         StockStatus.HELD, 1, [HeldLine("A", "SEA-1", 1), HeldLine("B", "PDX-1", 1), HeldLine("C", "SEA-1", 5)]

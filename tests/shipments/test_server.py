@@ -98,8 +98,9 @@ async def test_a_finished_key_can_be_looked_up(shipments: Shipments, stub: Stub)
 
 async def test_a_refused_request_leaves_its_key_free(shipments: Shipments, stub: Stub) -> None:
     with pytest.raises(Fault) as refused:
-        await rpc.call(stub.CreateShipment, create_request(shipments, line_items=[]))
+        await rpc.call(stub.CreateShipment, create_request(shipments, order_id="ord 1", line_items=[]))
     assert refused.value.code == "validation_failed"
+    assert [field.pointer for field in refused.value.fields] == ["/line_items", "/order_id"]
 
     reply = await rpc.call(stub.CreateShipment, create_request(shipments))
 
