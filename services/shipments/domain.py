@@ -79,6 +79,10 @@ EVENT_TYPES: Mapping[Status, str] = {
     **{status: f"shipment.{status}" for status in Status if status is not Status.QUEUED},
 }
 
+# Rows of (SKU, warehouse) that stock may be held in. An event carries the whole shipment and must stay below 1 MiB: a
+# row takes up to 535 bytes and its parcel as many, all the rest 50 KiB (names of 64 characters, 4 bytes each).
+HELD_LINES_MAX = 900
+
 
 class LabelStatus(StrEnum):
     NONE = "none"
@@ -242,11 +246,12 @@ def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
     if stock.version <= shipment.allocation_version:
         return shipment, []
     heard = replace(shipment, allocation_version=stock.version)
-    fact = _FACT_OF_STOCK[stock.status]
+    error = _error_of(stock)
+    fact = Fact.STOCK_FAILED if error is not None else _FACT_OF_STOCK[stock.status]
     if fact not in TRANSITIONS[shipment.status]:
         return _changed(heard, now), []  # what has ended or left is not moved by its stock any more
-    if fact is Fact.STOCK_FAILED:
-        return moved(shipment, replace(heard, allocations=(), error=_STOCK_RELEASED), fact, now)
+    if error is not None:
+        return moved(shipment, replace(heard, allocations=(), error=error), fact, now)
     held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
     if held and held == tuple(shipment.allocations):
         return _changed(heard, now), []  # picked, or held again where it was: its labels stay as they are
@@ -284,10 +289,16 @@ _FACT_OF_STOCK: Mapping[StockStatus, Fact] = {
     StockStatus.HELD: Fact.STOCK_HELD,
     # The warehouse was quicker than the news of the hold. What was picked still counts as held for the shipment.
     StockStatus.CONSUMED: Fact.STOCK_HELD,
-    # We release for what has ended alone. A shipment that goes on has lost its request to somebody else, for good.
-    StockStatus.RELEASED: Fact.STOCK_FAILED,
 }
-_STOCK_RELEASED = Failure("stock_released", "The stock of this shipment was given back.")
+
+
+def _error_of(stock: Stock) -> Failure | None:
+    """Why a shipment that goes on cannot leave with this stock."""
+    if stock.status is StockStatus.RELEASED:  # we release for what has ended alone: somebody else did it, for good
+        return Failure("stock_released", "The stock of this shipment was given back.")
+    if len(stock.held) > HELD_LINES_MAX:
+        return Failure("stock_scattered", "The stock of this shipment lies in too many places.")
+    return None
 
 
 def _announce(shipment: Shipment) -> ShipmentEvent:

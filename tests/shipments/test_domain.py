@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chassis.errors import Fault
-from services.shipments import domain, purchasing
+from chassis.ids import new_id
+from services.shipments import domain, purchasing, requests, topology
+from services.shipments.carriers.port import TRACKING_NUMBER_LENGTH_MAX
 from services.shipments.domain import (
     TRANSITIONS,
     Address,
@@ -23,6 +25,8 @@ from services.shipments.domain import (
     Stock,
     StockStatus,
 )
+from services.shipments.requests import LINES_MAX, QTY_MAX
+from tests.shipments.conftest import ANNOUNCER
 
 NOW = datetime(2026, 4, 22, 17, 4, 11, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -60,6 +64,11 @@ def labeled(shipment: Shipment, *warehouses: str) -> Shipment:
             shipment, warehouse, tracking_number=f"T-{warehouse}", carrier="sandbox", service="ground", now=NOW
         )[0]
     return shipment
+
+
+def scattered(lines: int) -> Stock:
+    """Held in so many warehouses with the longest names there are."""
+    return Stock(StockStatus.HELD, 1, [HeldLine("📦" * 64, f"{n:04}" + "📦" * 60, 10**11) for n in range(lines)])
 
 
 def types(events: Sequence[domain.ShipmentEvent]) -> list[str]:
@@ -219,6 +228,34 @@ def test_a_shipment_whose_request_for_stock_was_ended_fails(before: Shipment) ->
     assert shipment.error is not None
     assert shipment.error.code == "stock_released"
     assert types(events) == ["shipment.failed"]
+
+
+def test_stock_that_is_scattered_over_more_places_than_an_event_can_hold_fails_the_shipment() -> None:
+    whole, _ = domain.follow_stock(queued(), scattered(domain.HELD_LINES_MAX), NOW)
+    failed, events = domain.follow_stock(queued(), scattered(domain.HELD_LINES_MAX + 1), NOW)
+
+    assert whole.status is Status.ALLOCATED
+    assert (failed.status, failed.allocations) == (Status.FAILED, ())
+    assert failed.error is not None
+    assert failed.error.code == "stock_scattered"
+    assert types(events) == ["shipment.failed"]
+
+
+def test_the_largest_shipment_there_can_be_fits_into_a_message() -> None:
+    wide = "📦" * 100
+    address = Address(wide, wide, wide, wide, wide, "📦" * 20, "US")
+    lines = [Line("📦" * 64, QTY_MAX)] * LINES_MAX
+    request = replace(REQUEST, order_id="x" * 64, ship_to=address, line_items=lines, carrier_hint="📦" * 64)
+    requests.check(request)
+    shipment, _ = domain.create(request, shipment_id=new_id("shp"), now=NOW)
+    shipment = domain.follow_stock(shipment, scattered(domain.HELD_LINES_MAX), NOW)[0]
+    labels = {"label_status": LabelStatus.READY, "tracking_number": "📦" * TRACKING_NUMBER_LENGTH_MAX}
+    parcels = [replace(parcel, **labels) for parcel in shipment.opened_parcels]  # type: ignore[arg-type]
+    largest = replace(shipment, status=Status.LABEL_READY, opened_parcels=parcels)
+
+    (event,) = ANNOUNCER.events([domain.ShipmentEvent("shipment.label_ready", largest)])
+
+    assert event.ByteSize() < topology.SHIPMENTS.message_bytes_max
 
 
 @pytest.mark.parametrize(
