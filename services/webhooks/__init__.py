@@ -12,6 +12,6 @@ Must always hold
 - no dial leaves for a private, loopback, link-local or metadata address, unless the operator opened it
 - a secret lies in the database only sealed, and is told once, in the answer that made it
 
-Read domain.py (what is allowed), operations.py (what is done), delivery.py (how it is sent), egress.py and addresses.py
-(where it may go), then the rest. Why it is built so: docs/decisions/0006-webhook-delivery.md.
+Read domain.py (what is allowed), operations.py (what is done), delivery.py (how it is sent), egress.py, names.py and
+addresses.py (where it may go), then the rest. Why it is built so: docs/decisions/0006-webhook-delivery.md.
 """

@@ -16,8 +16,8 @@ from chassis.errors import Fault
 from chassis.ids import IdMaker
 from chassis.logs import log
 from services.webhooks import operations, signing, store
-from services.webhooks.domain import ABANDONED, Answer, Verdict, judge, parse_retry_after
-from services.webhooks.egress import CONNECTIONS_MAX, TOTAL_TIMEOUT_S, Egress, EgressError
+from services.webhooks.domain import ABANDONED, Answer, Verdict, judge, parse_retry_after, postpone
+from services.webhooks.egress import CONNECTIONS_MAX, TOTAL_TIMEOUT_S, Egress, EgressError, NotAttempted
 from services.webhooks.secrets import Vault
 from services.webhooks.store import Attempt, Claimed
 
@@ -120,22 +120,36 @@ class Sender:
             if not claimed.is_active:
                 await self._settle(claimed, ABANDONED, None)
                 return
-            attempt = await self._attempt(claimed)
-            verdict = judge(attempt.answer, attempts_made=attempt.number, now=self._clock(), jitter=self._jitter())
-            await self._settle(claimed, verdict, attempt)
-            log.info(
-                "delivery.attempted",
-                status=verdict.status,
-                number=attempt.number,
-                status_code=attempt.answer.status_code,
-                error=attempt.answer.error,
-                duration_ms=attempt.duration_ms,
-            )
+            try:
+                attempt = await self._attempt(claimed)
+            except NotAttempted as cause:
+                await self._postpone(claimed, cause)
+            else:
+                await self._record(claimed, attempt)
+
+    async def _postpone(self, claimed: Claimed, cause: NotAttempted) -> None:
+        await self._settle(claimed, postpone(now=self._clock(), jitter=self._jitter()), None)
+        log.info("delivery.postponed", cause=cause.code)
+
+    async def _record(self, claimed: Claimed, attempt: Attempt) -> None:
+        verdict = judge(attempt.answer, attempts_made=attempt.number, now=self._clock(), jitter=self._jitter())
+        await self._settle(claimed, verdict, attempt)
+        log.info(
+            "delivery.attempted",
+            status=verdict.status,
+            number=attempt.number,
+            status_code=attempt.answer.status_code,
+            error=attempt.answer.error,
+            duration_ms=attempt.duration_ms,
+        )
 
     async def _attempt(self, claimed: Claimed) -> Attempt:
+        """Raises NotAttempted."""
         at, began = self._clock(), time.monotonic()
         try:
             answer = await self._post(claimed)
+        except NotAttempted:
+            raise
         except EgressError as error:
             log.info("delivery.unanswered", cause=error.code, detail=error.detail)
             answer = Answer(error=error.code)
@@ -148,7 +162,8 @@ class Sender:
         now = self._clock()
         secret = self._vault.open(claimed.secret, tenant_id=claimed.tenant_id, subscription_id=claimed.subscription_id)
         signed = signing.headers(secret, message_id=claimed.event_id, timestamp=int(now.timestamp()), body=claimed.body)
-        reply = await self._egress.post(claimed.url, claimed.body, {**_HEADERS, **signed})
+        headers = {**_HEADERS, **signed}
+        reply = await self._egress.post(claimed.url, claimed.body, headers, tenant_id=claimed.tenant_id)
         return Answer(reply.status, retry_after=parse_retry_after(reply.retry_after, now))
 
     async def _settle(self, claimed: Claimed, verdict: Verdict, attempt: Attempt | None) -> None:

@@ -57,6 +57,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     EXHAUSTED = "exhausted"
     GONE = "gone"
+    POSTPONED = "postponed"  # it could not even begin
 
 
 # A delivery changes only by this table. What ended stays ended.
@@ -66,6 +67,7 @@ TRANSITIONS: Mapping[Status, Mapping[Outcome, Status]] = {
         Outcome.REFUSED: Status.PENDING,
         Outcome.EXHAUSTED: Status.FAILED,
         Outcome.GONE: Status.FAILED,
+        Outcome.POSTPONED: Status.PENDING,
     },
     Status.DELIVERED: {},
     Status.FAILED: {},
@@ -87,6 +89,7 @@ DELAYS: tuple[timedelta, ...] = (
 ATTEMPTS_MAX = len(DELAYS)
 JITTER_MAX = 0.2  # of the delay, only ever added: many deliveries that failed together must not return together
 RETRY_AFTER_MAX = timedelta(hours=24)
+POSTPONED_BY = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,12 @@ def judge(answer: Answer, *, attempts_made: int, now: datetime, jitter: float) -
 
 # A delivery whose subscription was disabled while it waited ends without an attempt.
 ABANDONED = Verdict(TRANSITIONS[Status.PENDING][Outcome.GONE], next_attempt_at=None, disables_subscription=False)
+
+
+def postpone(*, now: datetime, jitter: float) -> Verdict:
+    """What becomes of a delivery whose attempt could not begin: none is spent. `jitter` is in [0, 1)."""
+    status = TRANSITIONS[Status.PENDING][Outcome.POSTPONED]
+    return Verdict(status, now + POSTPONED_BY * (1 + JITTER_MAX * jitter), disables_subscription=False)
 
 
 def _outcome_of(answer: Answer, attempts_made: int) -> Outcome:

@@ -5,18 +5,18 @@ resolved (any forbidden answer refuses them all), and at every dial, where addre
 too. Redirects, proxies, cookies and decompression are off: each of them is a way around the guard or a bomb.
 """
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from services.webhooks import names
 from services.webhooks.addresses import Guard
+from services.webhooks.names import NoTurn, SystemResolver
 from services.webhooks.urls import UrlRefused, check_url
 
 TOTAL_TIMEOUT_S = 15.0  # resolve, connect, send and read the whole answer
@@ -32,6 +32,10 @@ class EgressError(Exception):
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+
+
+class NotAttempted(EgressError):
+    """A call that was not begun, for want of a resolver. It tells nothing about the receiver."""
 
 
 class AddressRefused(OSError):
@@ -68,7 +72,7 @@ class Egress:
             socket_factory=self._dial,
             ssl=self._tls or True,
             limit=CONNECTIONS_MAX,
-            ttl_dns_cache=0,  # concurrent look-ups of one name share one; nothing is remembered beyond it
+            use_dns_cache=False,  # it would let all tenants wait for the turn of the one that asks first
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -84,12 +88,16 @@ class Egress:
         await self._session.close()
         await self._resolver.close()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """POSTs exactly these bytes. Any HTTP status is a Reply; everything else raises EgressError."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], *, tenant_id: str) -> Reply:
+        """POSTs exactly these bytes. Any HTTP status is a Reply; everything else raises EgressError.
+
+        `tenant_id` is whose look-up of the name it is. Raises NotAttempted where that could not even begin.
+        """
         try:
             target = check_url(url, self._guard)
-            async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
-                await _read_bounded(response)
+            with names.looked_up_for(tenant_id):
+                async with self._session.post(target, data=body, headers=headers, allow_redirects=False) as response:
+                    await _read_bounded(response)
         except UrlRefused as refusal:
             raise EgressError(refusal.code, refusal.detail) from refusal
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -127,44 +135,6 @@ class GuardedResolver(AbstractResolver):
         await self._resolver.close()
 
 
-class SystemResolver(AbstractResolver):
-    """The system's resolver on threads of its own: the event loop's few would let one slow name hold up all others."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(CONNECTIONS_MAX, thread_name_prefix="resolve")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        infos = await loop.run_in_executor(self._threads, _look_up, host, port, family)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=_with_scope(address),
-                port=port,
-                family=found,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-            )
-            for found, _, protocol, _, address in infos
-        ]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str, port: int, family: int) -> list[tuple[Any, ...]]:
-    found = socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-    return list(found)
-
-
-def _with_scope(address: tuple[Any, ...]) -> str:
-    """A scope id must stay visible, so that the guard refuses it."""
-    scope = address[3] if len(address) == 4 else 0
-    return f"{address[0]}%{scope}" if scope else str(address[0])
-
-
 async def _read_bounded(response: aiohttp.ClientResponse) -> None:
     """Reads the body to its end, so that the connection can serve again; at most RESPONSE_BYTES_MAX of it."""
     read = 0
@@ -179,6 +149,8 @@ def _egress_error(error: Exception) -> EgressError:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, AddressRefused):
         return EgressError("address_refused", str(cause))
+    if isinstance(cause, NoTurn):
+        return NotAttempted("no_resolver", str(cause))
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "connection_failed")
     return EgressError(code, str(error) or type(error).__name__)
 

@@ -28,6 +28,7 @@ from tests.webhooks.receiving import Receiver, answering, receiving
 from tests.webhooks.spellings import SPELLINGS
 
 STRICT = Guard()
+TENANT = "acc_1:test"
 LOOPBACK = Guard(parse_allow("127.0.0.0/8, ::1/128"))
 
 
@@ -53,7 +54,7 @@ async def test_a_forbidden_target_is_refused_however_it_is_spelled(
     spelling: str, internal: Receiver, strict_egress: Egress
 ) -> None:
     with pytest.raises(EgressError) as refused:
-        await strict_egress.post(spelling.format(port=internal.port), b"{}", {})
+        await strict_egress.post(spelling.format(port=internal.port), b"{}", {}, tenant_id=TENANT)
 
     assert refused.value.code in ("bad_url", "address_refused")
     assert internal.requests == []
@@ -186,7 +187,7 @@ async def test_a_name_that_is_bound_again_after_it_was_vetted_reaches_nothing_pr
         async with Egress(guard, resolver=Naming(cycle(["127.0.0.2", "127.0.0.1"]))) as egress:
             for _ in range(1_000):
                 try:
-                    await egress.post(f"http://rebound.example:{internal.port}/", b"{}", {})
+                    await egress.post(f"http://rebound.example:{internal.port}/", b"{}", {}, tenant_id=TENANT)
                 except EgressError as error:
                     assert error.code == "address_refused"  # noqa: PT017 - half of the calls succeed
                     refused += 1
@@ -200,7 +201,7 @@ async def test_a_name_with_one_forbidden_answer_is_refused_as_a_whole(answers: l
     guard = Guard(parse_allow("127.0.0.2/32"))
     async with receiving("127.0.0.2") as public, Egress(guard, resolver=Naming(cycle([answers]))) as egress:
         with pytest.raises(EgressError, match="address_refused"):
-            await egress.post(f"http://mixed.example:{public.port}/", b"{}", {})
+            await egress.post(f"http://mixed.example:{public.port}/", b"{}", {}, tenant_id=TENANT)
 
     assert public.requests == []
 
@@ -220,11 +221,11 @@ async def test_the_system_resolver_finds_a_name_and_the_guard_still_judges_its_a
     url = f"http://localhost:{internal.port}/"
 
     async with Egress(Guard(parse_allow("127.0.0.0/8, ::1/128"))) as egress:
-        assert (await egress.post(url, b"{}", {})).status == 204
+        assert (await egress.post(url, b"{}", {}, tenant_id=TENANT)).status == 204
     internal.requests.clear()
     async with Egress(Guard(parse_allow("127.0.0.2/32"))) as egress:
         with pytest.raises(EgressError, match="address_refused"):
-            await egress.post(url, b"{}", {})
+            await egress.post(url, b"{}", {}, tenant_id=TENANT)
     assert internal.requests == []
 
 
@@ -232,7 +233,7 @@ async def test_the_system_resolver_finds_a_name_and_the_guard_still_judges_its_a
 async def test_a_redirect_to_an_internal_target_is_not_followed(status: int, internal: Receiver) -> None:
     async with receiving() as receiver, Egress(LOOPBACK) as egress:
         receiver.answer = answering(status, {"location": internal.url})
-        reply = await egress.post(receiver.url, b"{}", {})
+        reply = await egress.post(receiver.url, b"{}", {}, tenant_id=TENANT)
 
     assert reply.status == status
     assert internal.requests == []
@@ -250,7 +251,7 @@ async def test_a_dripping_body_ends_at_the_total_timeout() -> None:
         receiver.answer = drip
         began = time.monotonic()
         with pytest.raises(EgressError, match="timeout"):
-            await egress.post(receiver.url, b"{}", {})
+            await egress.post(receiver.url, b"{}", {}, tenant_id=TENANT)
 
     assert 0.25 < time.monotonic() - began < 1.5
 
@@ -268,7 +269,7 @@ async def test_an_endless_body_is_read_to_the_cap_and_no_further() -> None:
 
     async with receiving() as receiver, Egress(LOOPBACK) as egress:
         receiver.answer = flood
-        reply = await egress.post(receiver.url, b"{}", {})
+        reply = await egress.post(receiver.url, b"{}", {}, tenant_id=TENANT)
 
     assert reply.status == 200
     assert written < 16 * 1024 * 1024  # what the sockets hold
@@ -283,7 +284,7 @@ async def test_the_bytes_go_out_as_they_are_and_nothing_is_carried_over_to_the_n
     async with receiving() as receiver, Egress(LOOPBACK) as egress:
         receiver.answer = answering(200, {"set-cookie": "a=b"})
         for _ in range(2):
-            await egress.post(receiver.url, body, {"content-type": "application/json"})
+            await egress.post(receiver.url, body, {"content-type": "application/json"}, tenant_id=TENANT)
 
     assert [r.body for r in receiver.requests] == [body, body]
     assert all("cookie" not in r.headers for r in receiver.requests)
@@ -349,6 +350,6 @@ class NoNames(Naming):
 async def _code(egress: Egress, url: str) -> str:
     """The code of the trouble, or the status of the answer."""
     try:
-        return str((await egress.post(url, b"{}", {})).status)
+        return str((await egress.post(url, b"{}", {}, tenant_id=TENANT)).status)
     except EgressError as trouble:
         return trouble.code
