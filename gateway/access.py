@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from aiohttp import web
 
 from chassis.errors import Fault
 from gateway.keyring import KeyRing
-from gateway.keys import ApiKey
-from gateway.limits import ANONYMOUS, LIVE, TEST, Buckets, Budget
+from gateway.keys import EXAMPLE_KEY, ApiKey
+from gateway.limits import ANONYMOUS, LIVE, TEST, Buckets, Budget, Limit
+
+Caller = ApiKey | Fault
+
+_THIS_MACHINE = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 class Gatekeeper:
@@ -19,34 +24,50 @@ class Gatekeeper:
         self._ring = ring
         self._buckets = buckets
 
-    async def identify(self, request: web.Request) -> ApiKey | Fault:
-        """The caller's key, or why there is none: whether that matters is for the route to say."""
+    async def meet(self, request: web.Request) -> tuple[Caller, Budget | None]:
+        """The caller's key, or why there is none: whether that matters is for the route to say. With it the budget
+        that the request drew on: that of the key, or of the address where there is no valid key."""
+        address = f"address {request.remote}"
         secret = _presented(request)
         if isinstance(secret, Fault):
-            return secret
+            return secret, self._draw(address, ANONYMOUS)
+        # A key never seen costs a look-up. Made-up ones must not cost more of them than wrong ones may be told.
+        if self._ring.is_stranger(secret) and (budget := self._look(address, ANONYMOUS)) and budget.is_spent:
+            return _invalid(), budget
         try:
             key = await self._ring.find(secret)
         except Fault as fault:
-            return fault
-        # Malformed, unknown and revoked are told alike.
-        return key or Fault("invalid_api_key", "The API key is not valid.")
+            return fault, None  # a key that cannot be checked now is not a wrong one
+        if key is None:
+            return _invalid(), self._draw(address, ANONYMOUS)
+        return key, self._draw(key.id, key.limit or (LIVE if key.mode == "live" else TEST))
 
-    def draw(self, caller: ApiKey | Fault, address: str) -> Budget | None:
-        """Takes one request from the caller's budget: that of the key, or of the address where there is no key."""
-        if self._buckets is None:
-            return None
-        now = time.monotonic()
-        if isinstance(caller, Fault):
-            return self._buckets.take(f"address {address}", ANONYMOUS, now)
-        default = LIVE if caller.mode == "live" else TEST
-        return self._buckets.take(caller.id, caller.limit or default, now)
+    def _draw(self, caller: str, limit: Limit) -> Budget | None:
+        return None if self._buckets is None else self._buckets.take(caller, limit, time.monotonic())
+
+    def _look(self, caller: str, limit: Limit) -> Budget | None:
+        return None if self._buckets is None else self._buckets.look(caller, limit, time.monotonic())
 
 
 def _presented(request: web.Request) -> str | Fault:
     sent = request.headers.getall("Authorization", [])
     if len(sent) > 1:
-        return Fault("invalid_api_key", "The API key is not valid.")
+        return _invalid()
     scheme, _, secret = (sent[0] if sent else "").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         return Fault("authentication_required", "Send an API key: Authorization: Bearer sk_...")
+    # Everybody knows this key, foreign web pages too: by a name of their own that resolves to loopback, a browser on
+    # this machine would carry their requests here. The name it was asked for gives them away.
+    if secret.strip() == EXAMPLE_KEY and not is_this_machine(request.headers.get("Host", "")):
+        return _invalid()
     return secret.strip()
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a Host header names loopback itself, and not something that may resolve to it."""
+    return _THIS_MACHINE.fullmatch(host) is not None
+
+
+def _invalid() -> Fault:
+    # Malformed, unknown and revoked are told alike.
+    return Fault("invalid_api_key", "The API key is not valid.")

@@ -72,21 +72,33 @@ class Buckets:
 
     def take(self, caller: str, limit: Limit, now: float) -> Budget:
         """Takes one token where there is one; a refusal takes nothing."""
-        token_s = limit.window_s / limit.quota
-        full_at = max(self._full_at.get(caller, now), now) + token_s
-        if full_at - now > limit.window_s + 1e-9:
-            wait_s = full_at - now - limit.window_s
-            return Budget(limit, True, 0, _whole(wait_s), _whole(full_at - token_s - now))
-        self._remember(caller, full_at)
-        missing_s = full_at - now
-        remaining = math.floor((limit.window_s - missing_s) / token_s + 1e-9)
-        return Budget(limit, False, remaining, _whole(missing_s % token_s or token_s), _whole(missing_s))
+        missing_s = self._missing_s(caller, limit, now)
+        budget = _budget(limit, missing_s)
+        if not budget.is_spent:
+            self._remember(caller, now + missing_s)
+        return budget
+
+    def look(self, caller: str, limit: Limit, now: float) -> Budget:
+        """What `take` would say; takes nothing."""
+        return _budget(limit, self._missing_s(caller, limit, now))
+
+    def _missing_s(self, caller: str, limit: Limit, now: float) -> float:
+        """After one more token, until the bucket is full."""
+        return max(self._full_at.get(caller, now), now) - now + limit.window_s / limit.quota
 
     def _remember(self, caller: str, full_at: float) -> None:
         self._full_at[caller] = full_at
         self._full_at.move_to_end(caller)
         if len(self._full_at) > self._buckets_max:
             self._full_at.popitem(last=False)
+
+
+def _budget(limit: Limit, missing_s: float) -> Budget:
+    token_s = limit.window_s / limit.quota
+    if missing_s > limit.window_s + 1e-9:
+        return Budget(limit, True, 0, _whole(missing_s - limit.window_s), _whole(missing_s - token_s))
+    remaining = math.floor((limit.window_s - missing_s) / token_s + 1e-9)
+    return Budget(limit, False, remaining, _whole(missing_s % token_s or token_s), _whole(missing_s))
 
 
 def _whole(seconds: float) -> int:

@@ -114,9 +114,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     if request.method == "POST":
         _note_idempotency_key(request)
-    gatekeeper = request.app[GATEKEEPER]
-    request[CALLER] = caller = await gatekeeper.identify(request)
-    budget = gatekeeper.draw(caller, request.remote or "")
+    request[CALLER], budget = await request.app[GATEKEEPER].meet(request)
     if budget is not None:
         request[BUDGET] = budget
         if budget.is_spent:

@@ -27,8 +27,12 @@ from tests.running import RunningStack
 class Door:
     caller: Caller
     port: int
-    database_url: str
+    database: Database
     serving: Serving
+
+    @property
+    def database_url(self) -> str:
+        return self.database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +70,13 @@ async def narrow_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.Cl
 
 
 @pytest.fixture
+async def keyless_door(session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One with limits, whose key database is away."""
+    async for opened in _open("postgresql://nobody:x@127.0.0.1:1/none", session, buckets=Buckets()):
+        yield opened
+
+
+@pytest.fixture
 async def leaving_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
     """One that a test may stop."""
     async for opened in _open(databases["gateway"].application, session):
@@ -93,7 +104,7 @@ async def _open(
         key_is_required=key_is_required,
     )
     serving = await serve(app, host="127.0.0.1", port=0)
-    yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), url, serving)
+    yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), database, serving)
     await serving.stop()
     await upstream.close()
     await database.engine.dispose()

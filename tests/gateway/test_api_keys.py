@@ -15,9 +15,8 @@ from chassis.database import Database, create_engine
 from chassis.errors import Fault
 from cli.provision import DatabaseUrls
 from gateway import keys
-from gateway.access import Gatekeeper
 from gateway.keyring import KNOWN_S, UNKNOWN_S, KeyRing
-from gateway.limits import Buckets, Limit
+from gateway.limits import Limit
 from gateway.serving import is_loopback
 from tests.gateway.conftest import Door
 
@@ -228,6 +227,21 @@ async def test_the_key_of_the_examples_opens_only_where_it_is_admitted(database:
 
 
 @pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        *((host, "not_found") for host in ("localhost", "LocalHost:8080", "127.0.0.1:80", "127.8.8.8", "[::1]:8080")),
+        *((host, "invalid_api_key") for host in ("rebound.example", "rebound.example:8080", "127.0.0.1.example")),
+        *((host, "invalid_api_key") for host in ("localhost.example", "0.0.0.0", "[::2]", "localhost@x", "127.0.0.1:")),
+    ],
+)
+async def test_the_key_of_the_examples_is_refused_where_another_name_led_here(door: Door, host: str, code: str) -> None:
+    """DNS rebinding: a web page in a browser on this machine, under a name that resolves to 127.0.0.1."""
+    answer = await door.caller.get("/v1/orders/%00", headers={"Host": host})
+
+    assert answer.code == code
+
+
+@pytest.mark.parametrize(
     ("host", "is_local"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
 )
@@ -235,58 +249,21 @@ def test_the_key_of_the_examples_is_admitted_on_loopback_alone(host: str, is_loc
     assert is_loopback(host) is is_local
 
 
-async def test_a_key_may_call_so_often_and_is_told_how_often(limited_door: Door) -> None:
-    created = await keys.create_key(limited_door.database_url, account="acme", mode="test", limit=Limit(20, 600))
-    caller = limited_door.caller.by(created.secret)
+async def test_a_key_is_a_stranger_until_it_was_found_and_again_when_it_was_revoked(
+    door: Door, database: Database
+) -> None:
+    created = await keys.create_key(door.database_url, account="acme", mode="test")
+    clock = Clock()
+    ring = KeyRing(database, admits_example=False, clock=clock)
+    assert ring.is_stranger(created.secret)
+    assert not ring.is_stranger("sk_test_mistyped")
 
-    first, *others = [await caller.post("/v1/shipments", b"") for _ in range(21)]
+    await ring.find(created.secret)
+    clock.now += 10 * KNOWN_S
+    assert not ring.is_stranger(created.secret)
 
-    assert first.headers["X-RateLimit-Limit"] == "20"
-    assert first.headers["X-RateLimit-Remaining"] == "19"
-    assert 0 < int(first.headers["X-RateLimit-Reset"]) - time.time() <= 31
-    assert first.headers["RateLimit-Policy"] == '"default";q=20;w=600'
-    assert first.headers["RateLimit"].startswith('"default";r=19;t=')
-    assert [answer.code for answer in others] == ["malformed_json"] * 19 + ["rate_limited"]
-    assert others[-1].status == 429
-    assert others[-1].headers["Retry-After"] == str(others[-1].json["retry_after_s"])
-    assert others[-1].headers["X-RateLimit-Remaining"] == "0"
-
-
-async def test_the_budget_is_the_keys_and_not_the_tenants(limited_door: Door) -> None:
-    one, other = [
-        await keys.create_key(limited_door.database_url, account="acme", mode="test", limit=Limit(1, 600)) for _ in "12"
-    ]
-
-    answers = [await limited_door.caller.by(key.secret).post("/v1/shipments", b"") for key in (one, other, one)]
-
-    assert [answer.code for answer in answers] == ["malformed_json", "malformed_json", "rate_limited"]
-
-
-@pytest.mark.parametrize(("mode", "quota"), [("test", "250"), ("live", "1000")])
-async def test_a_key_without_a_limit_of_its_own_has_its_modes(limited_door: Door, mode: keys.Mode, quota: str) -> None:
-    created = await keys.create_key(limited_door.database_url, account="acme", mode=mode)
-
-    answer = await limited_door.caller.by(created.secret).get("/v1/nothing")
-
-    assert (answer.status, answer.headers["X-RateLimit-Limit"]) == (404, quota)
-
-
-async def test_without_a_valid_key_the_address_is_counted(limited_door: Door, database: Database) -> None:
-    for secret in ("", "sk_test_guess"):
-        answer = await limited_door.caller.by(secret).get("/v1/orders/x")
-        assert (answer.status, answer.headers["X-RateLimit-Limit"]) == (401, "100")
-
-    gatekeeper = Gatekeeper(KeyRing(database, admits_example=False), Buckets())
-    nobody, guesser = Fault("authentication_required", "-"), Fault("invalid_api_key", "-")
-    drawn = [gatekeeper.draw(caller, "192.0.2.1") for _ in range(100) for caller in (nobody, guesser)]
-    assert [budget.is_spent for budget in drawn if budget] == [False] * 100 + [True] * 100
-    elsewhere = gatekeeper.draw(nobody, "192.0.2.2")
-    assert elsewhere is not None
-    assert not elsewhere.is_spent
-
-
-async def test_operators_pages_are_not_counted(limited_door: Door) -> None:
-    answers = [await limited_door.caller.by("").get("/healthz") for _ in range(150)]
-
-    assert {answer.status for answer in answers} == {200}
-    assert "RateLimit" not in answers[0].headers
+    await keys.revoke_key(door.database_url, created.key.id)
+    await ring.find(created.secret)
+    assert not ring.is_stranger(created.secret)
+    clock.now += UNKNOWN_S
+    assert ring.is_stranger(created.secret)

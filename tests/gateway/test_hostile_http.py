@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.conftest import Door
 
-HEAD = b"Host: x\r\nAuthorization: Bearer sk_test_REPLACE\r\n"
+HEAD = b"Host: localhost\r\nAuthorization: Bearer sk_test_REPLACE\r\n"
 POST = b"POST /v1/inventory/ledger HTTP/1.1\r\n" + HEAD + b"Content-Type: application/json\r\n"
 
 REFUSED = {

@@ -43,6 +43,13 @@ def test_a_refusal_takes_nothing_however_often_it_is_asked() -> None:
     assert taken(buckets, "a", 1005.0, 50) == 10
 
 
+def test_a_look_says_what_a_taking_would_and_takes_nothing() -> None:
+    buckets = Buckets()
+    for _ in range(12):
+        assert buckets.look("a", TEN_IN_FIVE, 1000.0) == buckets.look("a", TEN_IN_FIVE, 1000.0)
+        assert buckets.look("a", TEN_IN_FIVE, 1000.0) == buckets.take("a", TEN_IN_FIVE, 1000.0)
+
+
 def test_callers_do_not_share() -> None:
     buckets = Buckets()
     taken(buckets, "a", 1000.0, 50)
