@@ -19,6 +19,8 @@ _SUBSCRIPTION = text("""
     FROM subscription WHERE tenant_id = :tenant_id AND id = :id
 """)
 
+_QUEUE_UP = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant_id, 0))")
+
 _COUNT_ACTIVE = text("SELECT count(*) FROM subscription WHERE tenant_id = :tenant_id AND status = 'active'")
 
 _MATCHING = text("""
@@ -178,6 +180,11 @@ async def add_subscription(tx: AsyncConnection, subscription: Subscription, secr
 async def find_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> Subscription | None:
     row = (await tx.execute(_SUBSCRIPTION, {"tenant_id": tenant_id, "id": subscription_id})).first()
     return _subscription(row) if row is not None else None
+
+
+async def queue_up(tx: AsyncConnection, tenant_id: str) -> None:
+    """Lets the transactions that add to one tenant's subscriptions pass one after the other."""
+    await tx.execute(_QUEUE_UP, {"tenant_id": tenant_id})
 
 
 async def count_active(tx: AsyncConnection, tenant_id: str) -> int:

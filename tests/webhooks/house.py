@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from chassis.database import Database
 from chassis.ids import new_id
 from services.webhooks import operations, store
@@ -50,15 +52,21 @@ class House:
             jitter=lambda: jitter,
         )
 
-    async def subscribe(
-        self, url: str, *events: str, tenant_id: str = "acc_1:test", secret: str = "whsec_REPLACE"
-    ) -> str:
+    async def subscribe(self, url: str, *events: str, **fields: str) -> str:
         """Returns the subscription's id."""
+        return await self.database.run(lambda tx: self.subscribe_in(tx, url, *events, **fields))
+
+    async def subscribe_in(
+        self,
+        tx: AsyncConnection,
+        url: str,
+        *events: str,
+        tenant_id: str = "acc_1:test",
+        secret: str = "whsec_REPLACE",
+    ) -> str:
         request = webhooks_pb2.SubscribeRequest(tenant_id=tenant_id, url=url, events=events or ("*",), secret=secret)
-        reply = await self.database.run(
-            lambda tx: operations.subscribe(
-                tx, request, guard=LOOPBACK, vault=self.vault, now=self.clock(), make_id=new_id, make_key=bytes
-            )
+        reply = await operations.subscribe(
+            tx, request, guard=LOOPBACK, vault=self.vault, now=self.clock(), make_id=new_id, make_key=bytes
         )
         return reply.subscription.id
 
