@@ -46,12 +46,8 @@ def make_secret(key: bytes) -> str:
 
 def fault_of_secret(secret: str) -> str | None:
     """Why a caller's secret cannot be used, or None."""
-    if not secret or secret == PREFIX:
-        return "must not be empty"
-    if len(secret) > SECRET_LENGTH_MAX or not _PRINTABLE.fullmatch(secret):
+    if not _ACCEPTED.fullmatch(secret):
         return f"must be 1 to {SECRET_LENGTH_MAX} printable ASCII characters"
-    if secret.startswith("whpk_"):
-        return "is a public key; give the secret itself"
     return None
 
 
@@ -69,5 +65,5 @@ def _decode_leniently(secret: str) -> bytes:
         return b""
 
 
-_PRINTABLE = re.compile(r"[ -~]+")
+_ACCEPTED = re.compile(rf"[ -~]{{1,{SECRET_LENGTH_MAX}}}")
 _BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?")
