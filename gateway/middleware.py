@@ -68,12 +68,17 @@ def _as_fault(error: Exception, request: web.Request) -> Fault:
     return Fault("internal_error", "Something went wrong on our side.")
 
 
+def stamp(response: web.StreamResponse, request_id: str) -> None:
+    """What every answer carries."""
+    response.headers["Server"] = "skutrail"
+    response.headers["Request-Id"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
 def _finish(request: web.Request, response: web.StreamResponse) -> None:
+    stamp(response, request[REQUEST_ID])
     headers = response.headers
-    headers["Server"] = "skutrail"
-    headers["Request-Id"] = request[REQUEST_ID]
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers.setdefault("Cache-Control", "no-store")
     client_id = request.headers.get("X-Request-Id", "")
     if _CLIENT_REQUEST_ID.fullmatch(client_id):
         headers["Client-Request-Id"] = client_id

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from contextlib import suppress
 
 from aiohttp import http_parser, web
-from aiohttp.http_exceptions import HttpProcessingError
 
-from chassis.logs import log
+from gateway.connection import Runner
 from gateway.traffic import TRAFFIC, Traffic
 
 KEEPALIVE_S = 30
@@ -49,10 +47,9 @@ async def serve(app: web.Application, *, host: str, port: int) -> Serving:
     if http_parser.HttpRequestParser.__module__ != "aiohttp._http_parser":
         raise RuntimeError("aiohttp runs without its C parser")
     app[TRAFFIC] = Traffic()
-    runner = web.AppRunner(
+    runner = Runner(
         app,
         access_log=None,  # middleware.py writes a line of its own
-        logger=_quiet_logger(),
         keepalive_timeout=KEEPALIVE_S,
         shutdown_timeout=CUT_OFF_S,
         read_bufsize=READ_BYTES,
@@ -70,22 +67,6 @@ async def serve(app: web.Application, *, host: str, port: int) -> Serving:
 def _port_of(runner: web.AppRunner) -> int:
     address: tuple[str, int] = runner.addresses[0]
     return address[1]
-
-
-def _quiet_logger() -> logging.Logger:
-    logger = logging.getLogger("gateway.http")
-    if not logger.filters:
-        logger.addFilter(_tell_briefly)
-    return logger
-
-
-def _tell_briefly(record: logging.LogRecord) -> bool:
-    """What is not HTTP never reaches the application: a line of log is enough, not a traceback each."""
-    error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, HttpProcessingError):
-        log.info("request.unreadable", cause=type(error).__name__)
-        return False
-    return True
 
 
 def is_loopback(host: str) -> bool:
