@@ -34,6 +34,8 @@ _SESSION = {
     "lock_timeout": "1500ms",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
+    # Of everything together: statements that each end in time can still hold their locks for long.
+    "transaction_timeout": "15s",
     # The server's own look at a silent client, by default after two hours: so long would a machine that vanished
     # keep its locks, the relay's among them.
     "tcp_keepalives_idle": "10s",

@@ -173,7 +173,8 @@ def _rich_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
 
 
 def _transport_fault(error: grpc.aio.AioRpcError) -> Fault:
-    if error.code() in (_S.UNAVAILABLE, _S.CANCELLED):
+    # RESOURCE_EXHAUSTED: the server has too many calls under way.
+    if error.code() in (_S.UNAVAILABLE, _S.CANCELLED, _S.RESOURCE_EXHAUSTED):
         return Fault("unavailable", "A service is away. Try again.", retry_after_s=1)
     if error.code() is _S.DEADLINE_EXCEEDED:
         return Fault("deadline_exceeded", "The outcome is unknown. Repeat the request with the same key.")

@@ -101,6 +101,7 @@ async def run_workers(
     _, late = await asyncio.wait(tasks, timeout=WORKER_STOP_S)
     for task in [*late, *waits]:
         task.cancel()
+    await asyncio.wait([*late, *waits])  # nobody may still use the database when it closes
     if late:
         log.error("drain.incomplete", workers=[task.get_name() for task in late])
     for task in failed:

@@ -10,10 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+from google.rpc import status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -33,6 +35,7 @@ DEADLINE_DEFAULT_S = 2.0
 DEADLINE_MARGIN_S = 0.02  # what a hop keeps for itself when it hands its deadline on
 REMAINING_MIN_S = 0.05  # a call with less left is refused before it starts
 DRAIN_S = 20.0
+CALLS_MAX = 1_000  # under way at once; more are refused, and are tried again by their channel
 
 # When the call under way must have ended, in seconds of time.monotonic(); None outside of any call.
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -78,7 +81,9 @@ class Server:
 
     def __init__(self, listen: str, ready: Callable[[], Awaitable[bool]]) -> None:
         self._in_flight = _InFlight()
-        self._server = grpc.aio.server(interceptors=[_Edge(self._in_flight)], options=_SERVER_OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=[_Edge(self._in_flight)], options=_SERVER_OPTIONS, maximum_concurrent_rpcs=CALLS_MAX
+        )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._listen = listen
@@ -183,7 +188,7 @@ async def _answer(method: Any, name: str, request: Message, context: Context) ->
         reply: Message = await method(request, context)
     except Fault as fault:
         code = fault.code
-        await context.abort_with_status(rpc_status.to_status(to_status(fault)))
+        await context.abort_with_status(_final(to_status(fault)))
         raise
     except asyncio.CancelledError:
         code = "canceled"
@@ -194,12 +199,25 @@ async def _answer(method: Any, name: str, request: Message, context: Context) ->
     except Exception:
         code = "internal_error"
         log.exception("call.failed", method=name)
-        await context.abort_with_status(rpc_status.to_status(to_status(_INTERNAL)))
+        await context.abort_with_status(_final(to_status(_INTERNAL)))
         raise
     else:
         return reply
     finally:
         log.info("call", method=name, code=code, duration_ms=round((time.perf_counter() - started) * 1000, 2))
+
+
+@dataclass(frozen=True)
+class _Status(grpc.Status):
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def _final(status: status_pb2.Status) -> _Status:
+    """What we refuse we refuse once: only what never reached a handler is for the channel to try again."""
+    plain = rpc_status.to_status(status)
+    return _Status(plain.code, plain.details, (*(plain.trailing_metadata or ()), ("grpc-retry-pushback-ms", "-1")))
 
 
 _INTERNAL = Fault("internal_error", "Something went wrong on our side.")

@@ -6,13 +6,14 @@ Whatever is heavy to import is imported by the command that needs it.
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
 import typer
 
-from cli import keys
+from cli import keys, parked
 
 app = typer.Typer(
     name="skutrail",
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
+app.add_typer(parked.app, name="parked", help="List the events that no handler could take, and hand them back.")
 
 DEFAULT_HTTP_PORT = 8080
 
@@ -35,14 +37,18 @@ def up() -> None:
 
     SKUTRAIL_HOME: that folder (default: .skutrail in the current folder).
     SKUTRAIL_HTTP_PORT: the port of the API (default: 8080).
+    SKUTRAIL_LOG_LEVEL: debug, info, warning or error, for all processes (default: info).
+    SKUTRAIL_RATE_LIMIT: off lifts the limits (default: on).
+    SKUTRAIL_IDEMPOTENCY_KEY: required refuses a POST without one (default: optional).
     """
     from cli.local.children import PartMissing
     from cli.local.home import HomeInUse
+    from cli.local.processes import CHOICES
     from cli.local.supervisor import PortInUse
     from cli.local.supervisor import up as run_stack
 
     try:
-        code = run_stack(root_from_environment(), _http_port(), report)
+        code = run_stack(root_from_environment(), _http_port(), _set_of(CHOICES), report)
     except (HomeInUse, PortInUse, PartMissing) as refusal:
         fail(str(refusal))
     raise typer.Exit(code)
@@ -103,6 +109,10 @@ def fail(message: str) -> NoReturn:
     """Ends the command with one line on stderr and exit code 1."""
     print(f"skutrail: {message}", file=sys.stderr)
     raise typer.Exit(1)
+
+
+def _set_of(names: Sequence[str]) -> dict[str, str]:
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
 
 
 def _http_port() -> int:

@@ -147,7 +147,7 @@ def test_business_refusals_are_kept_and_what_time_or_the_caller_mends_is_not() -
         ("DEADLINE_EXCEEDED", "deadline_exceeded"),
         ("INTERNAL", "internal_error"),
         ("UNKNOWN", "internal_error"),
-        ("RESOURCE_EXHAUSTED", "internal_error"),
+        ("RESOURCE_EXHAUSTED", "unavailable"),
         ("UNIMPLEMENTED", "internal_error"),
         ("PERMISSION_DENIED", "internal_error"),
     ],

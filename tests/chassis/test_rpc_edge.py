@@ -227,3 +227,18 @@ async def test_a_readiness_check_that_breaks_is_not_ready_and_is_asked_again() -
 
 def _break() -> bool:
     raise RuntimeError("a defect in the check")
+
+
+async def test_what_a_handler_refused_is_not_sent_again_by_the_channel() -> None:
+    calls = 0
+
+    async def refuse(_: orders_pb2.GetOrderRequest, __: rpc.Context) -> orders_pb2.Order:
+        nonlocal calls
+        calls += 1
+        raise Fault("unavailable", "The database is away or busy. Try again.")
+
+    async with serving(Orders(refuse)) as served:
+        with pytest.raises(Fault, match="unavailable"):
+            await rpc.call(served.stub.GetOrder, GET)
+
+    assert calls == 1
