@@ -73,14 +73,19 @@ class Load:
     done: list[Done] = field(default_factory=list)
     is_ending: bool = False
 
-    def entries(self) -> dict[str, Done]:
-        """The acknowledged movements, by the id of their entry."""
-        writes = (done for done in self.done if done.kind is Kind.WRITE and done.answer.status == 200)
-        return {done.answer.json["id"]: done for done in writes}
+    def entries(self) -> dict[str, Body]:
+        """The acknowledged entries, by id."""
+        answers = (done.answer for done in self.done if done.kind is Kind.WRITE)
+        return {answer.json["id"]: answer.json for answer in answers if answer.status == 200}
 
-    def shipments(self) -> dict[str, Done]:
-        """The acknowledged shipments, by id."""
-        return {done.answer.json["id"]: done for done in self.done if done.kind is Kind.SHIP}
+    def entries_since(self, instant: float) -> set[str]:
+        """The ids of the acknowledged entries that were first tried later."""
+        recent = (done.answer for done in self.done if done.kind is Kind.WRITE and done.began > instant)
+        return {answer.json["id"] for answer in recent if answer.status == 200}
+
+    def shipments(self) -> set[str]:
+        """The ids of the acknowledged shipments."""
+        return {done.answer.json["id"] for done in self.done if done.kind is Kind.SHIP}
 
     def first_ok_after(self, kind: Kind, instant: float) -> float | None:
         """When the first try that began later had succeeded."""
@@ -89,6 +94,15 @@ class Load:
 
     def counts_between(self, began: float, ended: float) -> Counter[Outcome]:
         return Counter(t.outcome for t in self.tries if began <= t.ended < ended)
+
+    async def goes_on(self, answers: int = 40, within_s: float = 30) -> None:
+        """Waits until so many more operations were answered."""
+        wanted = len(self.done) + answers
+
+        async def answered() -> int:
+            return len(self.done)
+
+        await eventually(answered, lambda count: count >= wanted, within_s=within_s, poll_s=0.1)
 
     async def write(self, chance: random.Random) -> None:
         while not self.is_ending:

@@ -46,8 +46,6 @@ PROOFS = {
 }
 # A sender of webhooks that was killed leaves leases of a minute behind; whatever else is back within seconds.
 BACK_WITHIN_S, AT_REST_WITHIN_S = 75, 60
-WORK_BETWEEN = 40
-"""Answers between two blows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Storm:
     blows: list[Blow]
 
     async def strike(self, name: str) -> None:
-        await self.work(WORK_BETWEEN)
+        await self.load.goes_on()
         struck = time.monotonic()
         kill(self.stack, name)
         proven = await eventually(lambda: self.proof(name, struck), bool, within_s=BACK_WITHIN_S, poll_s=0.1)
@@ -80,26 +78,15 @@ class Storm:
         kind = PROOFS[name]
         if isinstance(kind, Kind):
             return self.load.first_ok_after(kind, struck)
-        recorded_since = {entry_id for entry_id, done in self.load.entries().items() if done.began > struck}
         told = {event["data"]["id"] for event in self.subscriber.events().values()}
-        return time.monotonic() if recorded_since & told else None
-
-    async def work(self, answers: int) -> None:
-        """Waits until so many more operations were answered."""
-        wanted = len(self.load.done) + answers
-
-        async def done() -> int:
-            return len(self.load.done)
-
-        await eventually(done, lambda count: count >= wanted, within_s=BACK_WITHIN_S, poll_s=0.1)
+        return time.monotonic() if self.load.entries_since(struck) & told else None
 
     async def faults(self) -> list[str]:
         """All that is not as it must be, a few of each kind at most."""
         tenant = self.load.tenant
         books = await read_books(self.stack.system.stack, tenant.id)
-        entries = {entry_id: done.answer.json for entry_id, done in self.load.entries().items()}
         return [
-            *_some(faults_of_the_ledger(books, entries)),
+            *_some(faults_of_the_ledger(books, self.load.entries())),
             *_some(faults_of_shipments(books, self.load.shipments())),
             *_some(faults_of_labels(books)),
             *_some(faults_of_events(books, self.subscriber.events())),

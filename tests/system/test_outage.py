@@ -13,7 +13,9 @@ import pytest
 from tests.builders import Tenant, eventually, shipment
 from tests.gateway.asking import Answer
 from tests.running import RunningStack
+from tests.system.books import faults_of_the_ledger, read_books
 from tests.system.faults import away, frozen, listens
+from tests.system.load import under_load
 from tests.system.subscriber import subscriber
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -81,12 +83,13 @@ async def test_without_postgres_writes_and_reads_are_refused_soon_and_work_again
     await named_away(tenant)
 
 
-async def test_a_postgres_that_hangs_is_told_as_soon_and_the_write_has_one_effect(
-    stack: RunningStack, tenant: Tenant
+@pytest.mark.parametrize("name", ["postgres", "inventory"])
+async def test_what_hangs_is_told_as_soon_and_the_write_has_one_effect(
+    stack: RunningStack, tenant: Tenant, name: str
 ) -> None:
     await tenant.receive(1)
     key = str(uuid4())
-    async with frozen(stack, "postgres"):
+    async with frozen(stack, name):
         answer, seconds = await timed(tenant.record(2, key=key))
         assert (answer.status, answer.code) in ((503, "unavailable"), (504, "deadline_exceeded")), answer
         assert seconds < TOLD_WITHIN_S
@@ -135,6 +138,23 @@ async def test_a_write_under_way_when_a_process_is_told_to_stop_is_still_answere
     await stack.restart(name)
     assert (await eventually(lambda: tenant.record(1), lambda seen: seen.status == 200)).json["balance"] == 4
     await named_away(tenant)
+
+
+@pytest.mark.parametrize("name", ["gateway", "inventory"])
+async def test_a_stop_and_a_start_in_the_middle_of_work_lose_nothing(
+    stack: RunningStack, tenant: Tenant, name: str
+) -> None:
+    process = stack.system.children[name]
+    async with under_load(tenant, seed=1, writers=4, shippers=1) as load:
+        await load.goes_on()
+        assert await process.stop(), "it had to be killed"
+        assert await process.wait_ended() == 0
+        await stack.restart(name)
+        await load.goes_on()
+
+    books = await read_books(stack.system.stack, tenant.id)
+    assert [*faults_of_the_ledger(books, load.entries())] == []
+    assert {shipment.id for shipment in books.shipments} == load.shipments()
 
 
 @asynccontextmanager
