@@ -16,6 +16,9 @@ import standardwebhooks
 from tests.builders import eventually
 from tests.webhooks.receiving import Received, Receiver, receiving
 
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+"""In the standard form."""
+
 Event = Mapping[str, Any]
 
 

@@ -28,11 +28,10 @@ from tests.system.books import (
 )
 from tests.system.faults import kill
 from tests.system.load import Kind, Load, Outcome, under_load
-from tests.system.subscriber import Subscriber, subscriber
+from tests.system.subscriber import SECRET, Subscriber, subscriber
 
 Capture = pytest.CaptureFixture[str]
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 EVENT = "delivery"
 # What proves that a process works again: the first success of an operation that began after it was killed.
 PROOFS = {

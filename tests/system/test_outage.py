@@ -16,9 +16,8 @@ from tests.running import RunningStack
 from tests.system.books import faults_of_the_ledger, read_books
 from tests.system.faults import away, frozen, listens
 from tests.system.load import under_load
-from tests.system.subscriber import subscriber
+from tests.system.subscriber import SECRET, subscriber
 
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOLD_WITHIN_S = 2.5
 READS = {
     "inventory": "/v1/inventory/balance?sku=SKU-1&warehouse=SEA-1",

@@ -9,9 +9,7 @@ import pytest
 from tests.builders import Tenant, open_tenant
 from tests.gateway.asking import Answer
 from tests.running import RunningStack
-from tests.system.subscriber import subscriber
-
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+from tests.system.subscriber import SECRET, subscriber
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import pytest
 from aiohttp import web
 
 from tests.builders import Tenant, movement, without
-from tests.system.subscriber import Subscriber, signs_raw, subscriber
+from tests.system.subscriber import SECRET, Subscriber, signs_raw, subscriber
 
-STANDARD = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PUBLISHED = "whsec_REPLACE"
 
 ENTRY = ["id", "sku", "warehouse", "qty", "reason", "reference", "balance", "seq", "created_at"]
@@ -21,7 +20,7 @@ SHIPMENT = [
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
-@pytest.fixture(params=[STANDARD, PUBLISHED])
+@pytest.fixture(params=[SECRET, PUBLISHED])
 async def receiver(request: pytest.FixtureRequest) -> AsyncIterator[Subscriber]:
     """Whichever form the secret has, a library for Standard Webhooks verifies what arrives."""
     async with subscriber(request.param) as receiver:
@@ -99,8 +98,8 @@ async def test_the_published_secret_also_verifies_as_the_raw_string(tenant: Tena
 
 
 async def test_an_order_tells_its_status_whenever_a_shipment_moves_it(tenant: Tenant) -> None:
-    async with subscriber(STANDARD) as receiver:
-        await tenant.subscribe(receiver.url, "order.updated", secret=STANDARD)
+    async with subscriber(SECRET) as receiver:
+        await tenant.subscribe(receiver.url, "order.updated", secret=SECRET)
         await tenant.receive(3)
 
         shipment_id = await tenant.ship(3, order_id="ord-7")
@@ -116,9 +115,9 @@ async def test_an_order_tells_its_status_whenever_a_shipment_moves_it(tenant: Te
 
 async def test_what_a_receiver_refuses_comes_again_after_five_seconds_under_the_same_id(tenant: Tenant) -> None:
     """The second step of the published schedule. The steps after it are tested with a clock that is moved."""
-    async with subscriber(STANDARD) as receiver:
+    async with subscriber(SECRET) as receiver:
         receiver.receiver.answer = refuse_first
-        await tenant.subscribe(receiver.url, "inventory.updated", secret=STANDARD)
+        await tenant.subscribe(receiver.url, "inventory.updated", secret=SECRET)
 
         await tenant.receive(1)
         await receiver.events_until(lambda _: len(receiver.deliveries) == 2, within_s=12)
@@ -131,8 +130,8 @@ async def test_what_a_receiver_refuses_comes_again_after_five_seconds_under_the_
 
 
 async def test_a_replayed_write_is_not_told_again(tenant: Tenant) -> None:
-    async with subscriber(STANDARD) as receiver:
-        await tenant.subscribe(receiver.url, "inventory.updated", secret=STANDARD)
+    async with subscriber(SECRET) as receiver:
+        await tenant.subscribe(receiver.url, "inventory.updated", secret=SECRET)
 
         first = await tenant.record(1, key="the-key")
         assert (await tenant.record(1, key="the-key")).body == first.body
@@ -143,8 +142,8 @@ async def test_a_replayed_write_is_not_told_again(tenant: Tenant) -> None:
 
 
 async def test_a_subscription_hears_only_what_it_named(tenant: Tenant) -> None:
-    async with subscriber(STANDARD) as receiver:
-        await tenant.subscribe(receiver.url, "shipment.created", "shipment.label_ready", secret=STANDARD)
+    async with subscriber(SECRET) as receiver:
+        await tenant.subscribe(receiver.url, "shipment.created", "shipment.label_ready", secret=SECRET)
 
         await tenant.api.post("/v1/inventory/ledger", movement(1))
         shipment_id = await tenant.ship(1)
@@ -158,5 +157,5 @@ async def test_a_subscription_hears_only_what_it_named(tenant: Tenant) -> None:
 
 async def refuse_first(request: web.Request) -> web.Response:
     """500 for the first delivery of this receiver, 204 for every other."""
-    is_first = request.app.setdefault("refused", request.headers["webhook-timestamp"])  # type: ignore[misc]
+    is_first = request.app.setdefault("refused", request.headers["webhook-timestamp"])
     return web.Response(status=500 if is_first == request.headers["webhook-timestamp"] else 204)
