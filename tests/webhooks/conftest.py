@@ -11,7 +11,9 @@ from services.webhooks.egress import Egress
 from services.webhooks.secrets import Vault
 from tests.webhooks.house import LOOPBACK, House, StandingClock
 
-TABLES = "attempt, delivery, event, subscription, idempotency_key, inbox, outbox, parked_event"
+# What names another first. Emptied by DELETE: of tables as small as a test's, TRUNCATE takes ten times as long.
+TABLES = "attempt", "delivery", "event", "subscription", "idempotency_key", "inbox", "outbox", "parked_event"
+EMPTY = ";".join(f"DELETE FROM {table}" for table in TABLES)
 
 
 @pytest.fixture(scope="session")
@@ -21,10 +23,16 @@ async def webhooks_database(databases: Mapping[str, DatabaseUrls]) -> AsyncItera
     await engine.dispose()
 
 
+@pytest.fixture(scope="session")
+async def owner(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[psycopg.AsyncConnection]:
+    """Empties the tables; the service itself may not."""
+    async with await psycopg.AsyncConnection.connect(databases["webhooks"].owner, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-async def database(webhooks_database: Database, databases: Mapping[str, DatabaseUrls]) -> Database:
-    async with await psycopg.AsyncConnection.connect(databases["webhooks"].owner) as connection:
-        await connection.execute(f"TRUNCATE {TABLES}")
+async def database(webhooks_database: Database, owner: psycopg.AsyncConnection) -> Database:
+    await owner.execute(EMPTY)
     return webhooks_database
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from chassis import jetstream
+from chassis import consumer, jetstream
 from chassis.consumer import Consumer
 from chassis.ids import new_id
 from chassis.jetstream import Nats
@@ -116,7 +116,10 @@ def test_an_event_without_data_is_not_told() -> None:
         events.render(events_pb2.Event(id="evt_1", type="order.updated"))
 
 
-async def test_the_consumer_hears_public_events_and_nothing_between_services(house: House, nats_url: str) -> None:
+async def test_the_consumer_hears_public_events_and_nothing_between_services(
+    house: House, nats_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "FETCH_S", 0.2)  # how long its stop may take
     await house.subscribe(URL, tenant_id="acc_consumer:test")
     heard = asyncio.Event()
     listener = Listener(house.database, clock=house.clock, make_id=new_id, deliveries_written=heard.set)
@@ -130,11 +133,11 @@ async def test_the_consumer_hears_public_events_and_nothing_between_services(hou
     for event in (internal, public, public):
         await js.publish(f"skutrail.{event.type}", event.SerializeToString())
 
-    consumer = Consumer(nats, CONSUMERS[0], listener.handlers, house.database)
-    running = asyncio.create_task(consumer.run())
+    worker = Consumer(nats, CONSUMERS[0], listener.handlers, house.database)
+    running = asyncio.create_task(worker.run())
     async with asyncio.timeout(10):
         await heard.wait()
-    consumer.stop()
+    worker.stop()
     await running
     await nats.close()
 
