@@ -15,14 +15,6 @@ NAMES = ("inventory", "shipments", "orders", "webhooks", "gateway")
 
 ROLES = tuple(role for name in NAMES for role in (f"skutrail_{name}_owner", f"skutrail_{name}"))
 
-APPLICATION_ROLE_SETTINGS = {
-    # A stuck statement must end before the caller's deadline does; a migration, run by the owner, may take longer.
-    "statement_timeout": "5s",
-    "lock_timeout": "2s",
-    "idle_in_transaction_session_timeout": "10s",
-    "transaction_timeout": "15s",
-}
-
 
 @dataclass(frozen=True)
 class DatabaseUrls:
@@ -73,7 +65,6 @@ async def provision(superuser_url: str, role_passwords: Mapping[str, str]) -> di
             owner, application = f"skutrail_{name}_owner", f"skutrail_{name}"
             await _ensure_role(connection, owner, role_passwords[owner])
             await _ensure_role(connection, application, role_passwords[application])
-            await _limit(connection, application)
             await _ensure_database(connection, f"skutrail_{name}", owner, application)
     return database_urls(superuser_url, role_passwords)
 
@@ -84,12 +75,6 @@ async def _ensure_role(connection: psycopg.AsyncConnection, role: str, password:
         await connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
     statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
     await connection.execute(statement.format(sql.Identifier(role), sql.Literal(password)))
-
-
-async def _limit(connection: psycopg.AsyncConnection, role: str) -> None:
-    for setting, value in APPLICATION_ROLE_SETTINGS.items():
-        statement = sql.SQL("ALTER ROLE {} SET {} = {}")
-        await connection.execute(statement.format(sql.Identifier(role), sql.Identifier(setting), sql.Literal(value)))
 
 
 async def _ensure_database(connection: psycopg.AsyncConnection, database: str, owner: str, application: str) -> None:

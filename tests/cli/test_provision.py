@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
-from cli.provision import APPLICATION_ROLE_SETTINGS, DatabaseUrls, provision
+from chassis.database import create_engine
+from cli.provision import DatabaseUrls, provision
 
 Urls = Mapping[str, DatabaseUrls]
 
@@ -37,10 +39,23 @@ async def test_provisioning_again_keeps_what_is_there(
     )
 
 
-@pytest.mark.parametrize(("setting", "limit"), APPLICATION_ROLE_SETTINGS.items())
-async def test_the_application_role_is_limited_and_the_owner_is_not(urls: Urls, setting: str, limit: str) -> None:
-    assert await value(urls["inventory"].application, f"SHOW {setting}") == limit
-    assert await value(urls["inventory"].owner, f"SHOW {setting}") == "0"
+@pytest.mark.parametrize(
+    ("setting", "limit"),
+    [
+        ("lock_timeout", "1500ms"),
+        ("statement_timeout", "5s"),
+        ("transaction_timeout", "15s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+    ],
+)
+async def test_a_process_limits_its_own_sessions_whoever_made_its_role(urls: Urls, setting: str, limit: str) -> None:
+    engine = create_engine(urls["inventory"].application, pool_size=1)
+    async with engine.connect() as connection:
+        shown = (await connection.execute(text(f"SHOW {setting}"))).scalar_one()
+    await engine.dispose()
+
+    assert shown == limit
+    assert await value(urls["inventory"].application, f"SHOW {setting}") == "0"
 
 
 async def test_a_role_reaches_no_database_but_its_own(urls: Urls) -> None:
