@@ -37,6 +37,11 @@ class Home:
         """Where the running stack is described for `skutrail keys` and the like; there only while it runs."""
         return self.root / "stack.json"
 
+    @property
+    def key_id_file(self) -> Path:
+        """Which API key the last start made: its id, not the key."""
+        return self.root / "key_id"
+
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
 

@@ -12,6 +12,11 @@ from cli.local.children import Process
 from cli.local.probe import answers_grpc_health, answers_http
 from cli.local.stack import LOOPBACK, Stack
 
+# What whoever starts a stack may set for its processes, by the name that each of them knows it by.
+FOR_ALL = ("SKUTRAIL_LOG_LEVEL",)
+FOR_THE_GATEWAY = ("SKUTRAIL_RATE_LIMIT", "SKUTRAIL_IDEMPOTENCY_KEY")
+CHOICES = (*FOR_ALL, *FOR_THE_GATEWAY)
+
 
 def _python(module: str) -> Callable[[Stack], Sequence[str]]:
     return lambda _: (sys.executable, "-m", module)
@@ -20,7 +25,7 @@ def _python(module: str) -> Callable[[Stack], Sequence[str]]:
 def _service(name: str, needs: Callable[[Stack], Mapping[str, str]]) -> Process:
     def environment(stack: Stack) -> Mapping[str, str]:
         return {
-            "SKUTRAIL_LOG_LEVEL": stack.log_level,
+            **_chosen(stack, FOR_ALL),
             "SKUTRAIL_DATABASE_URL": stack.databases[name].application,
             "SKUTRAIL_NATS_URL": stack.nats_url,
             "SKUTRAIL_GRPC_LISTEN": stack.address(name),
@@ -53,13 +58,16 @@ def _webhooks(stack: Stack) -> Mapping[str, str]:
 
 def _gateway(stack: Stack) -> Mapping[str, str]:
     return {
-        "SKUTRAIL_LOG_LEVEL": stack.log_level,
+        **_chosen(stack, CHOICES),
         "SKUTRAIL_DATABASE_URL": stack.databases["gateway"].application,
         "SKUTRAIL_HTTP_HOST": LOOPBACK,
         "SKUTRAIL_HTTP_PORT": str(stack.ports["gateway"]),
-        "SKUTRAIL_PUBLIC_URL": stack.base_url,
         **{f"SKUTRAIL_{service.name.upper()}_ADDR": stack.address(service.name) for service in SERVICES},
     }
+
+
+def _chosen(stack: Stack, names: Sequence[str]) -> Mapping[str, str]:
+    return {name: stack.chosen[name] for name in names if name in stack.chosen}
 
 
 def migration_environment(stack: Stack) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from cli.local.home import Home, Secrets
@@ -17,7 +17,8 @@ class Stack:
     secrets: Secrets
     ports: Mapping[str, int]
     """By process name."""
-    log_level: str = "info"
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    """What whoever started the stack set by name, of processes.CHOICES."""
 
     @property
     def base_url(self) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from cli.local import nats, postgres
@@ -17,6 +18,7 @@ from cli.local.home import keep_secrets, locked, open_home, write_private
 from cli.local.stack import LOOPBACK, Stack, choose_ports
 from cli.local.system import Report, System
 from cli.local.welcome import welcome
+from gateway import keys
 
 RESTART_FIRST_S = 0.2
 RESTART_MAX_S = 5.0
@@ -31,8 +33,10 @@ class PortInUse(Exception):
     """The API's port belongs to somebody else."""
 
 
-def up(root: Path, http_port: int, report: Report) -> int:
+def up(root: Path, http_port: int, chosen: Mapping[str, str], report: Report) -> int:
     """Runs a stack in the home folder `root` until it is told to stop. Returns the exit code.
+
+    `chosen`: settings for its processes, of processes.CHOICES.
 
     Raises HomeInUse, PortInUse or PartMissing before anything is started.
     """
@@ -40,7 +44,7 @@ def up(root: Path, http_port: int, report: Report) -> int:
     with locked(home, url=f"http://{LOOPBACK}:{http_port}") as lock:
         _demand_free(http_port)
         postgres.binaries(), nats.binary()
-        stack = Stack(home=home, secrets=keep_secrets(home), ports=choose_ports(http_port))
+        stack = Stack(home=home, secrets=keep_secrets(home), ports=choose_ports(http_port), chosen=chosen)
         return asyncio.run(supervise(stack, lock, report))
 
 
@@ -128,7 +132,11 @@ def describe(stack: Stack) -> None:
 
 
 async def _fresh_key(stack: Stack) -> str:
-    from gateway.keys import create_key  # imported late: nothing of the gateway is needed before
-
-    url = stack.databases["gateway"].application
-    return (await create_key(url, account=ACCOUNT, mode="test", limit=None)).secret
+    """A new key; that of the start before ends, or every start would leave one more that opens the door for ever."""
+    url, id_file = stack.databases["gateway"].application, stack.home.key_id_file
+    before = id_file.read_text() if id_file.exists() else None
+    created = await keys.create_key(url, account=ACCOUNT, mode="test")
+    write_private(id_file, created.key.id)
+    if before is not None:
+        await keys.revoke_key(url, before)
+    return created.secret

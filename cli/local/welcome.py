@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cli.local.stack import Stack
-
-LITERAL_KEY = "sk_test_REPLACE"
-"""The published examples' key. It works on loopback, so that they run by copy and paste."""
+from gateway.keys import EXAMPLE_KEY
 
 LEDGER = {"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814"}
 LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
@@ -34,13 +32,14 @@ WEBHOOK = {
 
 def welcome(stack: Stack, key: str) -> str:
     examples = "\n".join(f"  {line}" for line in examples_of(stack.base_url))
+    chosen = "".join(f"\n  Set    {name}={value}" for name, value in stack.chosen.items())
     return f"""\
   API    {stack.base_url}
   Docs   {stack.base_url}/docs
   Key    {key}
-  Logs   {stack.home.logs}
+  Logs   {stack.home.logs}{chosen}
 
-Try it (on this machine {LITERAL_KEY} works as a key, too):
+Try it (on this machine {EXAMPLE_KEY} works as a key, too):
 
 {examples}
 
@@ -61,7 +60,7 @@ def examples_of(base_url: str) -> list[str]:
 
 def _curl(base_url: str, path: str, body: Mapping[str, Any] | None = None, *headers: str) -> str:
     words = ["curl", "-sS", "-w", r"\n", base_url + path]
-    for header in (f"Authorization: Bearer {LITERAL_KEY}", *headers):
+    for header in (f"Authorization: Bearer {EXAMPLE_KEY}", *headers):
         words += ["-H", header]
     if body is not None:
         words += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]

@@ -1,6 +1,7 @@
 """`skutrail up` as a newcomer meets it: started, disturbed, stopped and started again."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -15,10 +16,11 @@ import psutil
 import pytest
 
 from cli.local.stack import LOOPBACK, free_ports
+from gateway import keys
 
 READY_WITHIN_S = 60
 MOVEMENT = {"sku": "SKU-UP", "warehouse": "SEA-1", "qty": 7, "reason": "receipt"}
-LITERAL_KEY = {"Authorization": "Bearer sk_test_REPLACE"}
+AUTHORIZATION = {"Authorization": f"Bearer {keys.EXAMPLE_KEY}"}
 
 
 @dataclass
@@ -44,6 +46,12 @@ class Up:
                     return line
         raise AssertionError(f"{text!r} was never said:\n{seen}")
 
+    async def valid_keys(self) -> list[str]:
+        """The last characters of the keys that are not revoked."""
+        stack = json.loads((self.home / "stack.json").read_text())
+        listed = await keys.list_keys(stack["databases"]["gateway"])
+        return [key.last_four for key in listed if key.revoked_at is None]
+
     def children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
@@ -56,8 +64,8 @@ class Up:
         return self.process.returncode
 
 
-async def start_up(home: Path, port: int) -> Up:
-    environment = os.environ | {"SKUTRAIL_HOME": str(home), "SKUTRAIL_HTTP_PORT": str(port)}
+async def start_up(home: Path, port: int, **chosen: str) -> Up:
+    environment = os.environ | {"SKUTRAIL_HOME": str(home), "SKUTRAIL_HTTP_PORT": str(port)} | chosen
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cli", "up"), env=environment, stdout=PIPE, stderr=STDOUT
     )
@@ -114,17 +122,28 @@ async def test_a_killed_service_is_named_and_comes_back(up: Up) -> None:
 
 
 async def test_stopping_leaves_no_process_and_the_next_start_finds_the_data(up: Up) -> None:
-    async with aiohttp.ClientSession(up.url, headers=LITERAL_KEY) as api:
+    async with aiohttp.ClientSession(up.url, headers=AUTHORIZATION) as api:
         recorded = await api.post("/v1/inventory/ledger", json=MOVEMENT)
         assert recorded.status == 200
-    children = up.children()
+        assert "RateLimit" in recorded.headers
+    first_keys, children = await up.valid_keys(), up.children()
 
     assert await up.interrupt() == 0
     assert [child for child in children if child.is_running()] == []
 
-    again = await start_up(up.home, up.port)
+    again = await start_up(up.home, up.port, SKUTRAIL_RATE_LIMIT="off", SKUTRAIL_IDEMPOTENCY_KEY="required")
+    key = (await again.says("  Key ")).split()[-1]
+    await again.says("SKUTRAIL_RATE_LIMIT=off")
     await again.says("^C stops everything")
-    async with aiohttp.ClientSession(again.url, headers=LITERAL_KEY) as api:
-        balance = await (await api.get("/v1/inventory/balance?sku=SKU-UP&warehouse=SEA-1")).json()
-    assert balance["balance"] == 7
+    async with aiohttp.ClientSession(again.url, headers=AUTHORIZATION) as api:
+        read = await api.get("/v1/inventory/balance?sku=SKU-UP&warehouse=SEA-1")
+        assert (await read.json())["balance"] == 7
+        # Lifted and required by name, as it was asked for.
+        assert "RateLimit" not in read.headers
+        assert (await (await api.post("/v1/inventory/ledger", json=MOVEMENT)).json())["code"] == (
+            "idempotency_key_required"
+        )
+    # The key of the start before has ended with it.
+    assert await again.valid_keys() == [key[-4:]] != first_keys
+    assert len(first_keys) == 1
     assert await again.interrupt() == 0

@@ -1,0 +1,30 @@
+"""The table of processes: what each is told, and no more."""
+
+from pathlib import Path
+
+import pytest
+
+from cli.local.home import make_secrets, open_home
+from cli.local.processes import CHOICES, GATEWAY, SERVICES
+from cli.local.stack import Stack, choose_ports
+from gateway.__main__ import GatewaySettings
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Stack:
+    chosen = {name: f"chosen {name}" for name in CHOICES}
+    return Stack(home=open_home(tmp_path), secrets=make_secrets(), ports=choose_ports(), chosen=chosen)
+
+
+def test_what_was_chosen_reaches_the_processes_that_know_it(stack: Stack) -> None:
+    assert {name: GATEWAY.environment(stack)[name] for name in CHOICES} == stack.chosen
+    for service in SERVICES:
+        assert stack.chosen.items() & service.environment(stack).items() == {
+            ("SKUTRAIL_LOG_LEVEL", "chosen SKUTRAIL_LOG_LEVEL")
+        }
+
+
+def test_the_gateway_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:
+    known = {f"SKUTRAIL_{name.upper()}" for name in GatewaySettings.model_fields}
+
+    assert GATEWAY.environment(stack).keys() <= known
