@@ -3,7 +3,8 @@
 Owns       API keys (keys.py, its only data), rate limits, request ids, the words of refusals (problems.py).
 Answers    the routes of app.py; each handler file talks to one service: inventory, shipments, orders, webhooks.
 Calls      the four services over gRPC (upstream.py), every call with a deadline.
-One write  middleware.py (who, how often, which body) → body.py (strict JSON) → requests.py (typed, every fault at once)
-           → a handler: message, call, JSON.
+One write  middleware.py (who, how often) → intake.py (the bytes, bounded) → body.py (strict JSON) → requests.py (typed,
+           every fault at once) → a handler: message, call, JSON.
+At a stop  traffic.py counts what is under way, serving.py waits for it. connection.py refuses what is no HTTP.
 Holds      nothing is written here but keys; the service that owns a write also keeps its idempotency key.
 """
