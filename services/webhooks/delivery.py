@@ -26,7 +26,7 @@ IN_FLIGHT_MAX = CONNECTIONS_MAX
 IN_FLIGHT_PER_TENANT_MAX = 16
 IN_FLIGHT_PER_SUBSCRIPTION_MAX = 8
 # Room for the attempt, for recording it, and for clocks that differ between machines.
-LEASE = timedelta(seconds=TOTAL_TIMEOUT_S + 45)
+LEASE = timedelta(seconds=TOTAL_TIMEOUT_S + 10)
 POLL_S = 1.0
 RETRY_S = 0.5
 

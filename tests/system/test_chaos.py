@@ -43,8 +43,8 @@ PROOFS = {
     "postgres": Kind.WRITE,
     "nats": EVENT,
 }
-# A sender of webhooks that was killed leaves leases of a minute behind; whatever else is back within seconds.
-BACK_WITHIN_S, AT_REST_WITHIN_S = 75, 60
+# A sender of webhooks that was killed leaves leases of 25 s behind; whatever else is back within seconds.
+BACK_WITHIN_S, AT_REST_WITHIN_S = 40, 60
 
 
 @dataclass(frozen=True)
