@@ -11,6 +11,8 @@ Must always hold
 - A status changes only by domain.TRANSITIONS, and a change that a reader could see has its event in the same commit.
 - At most one label is bought per parcel, whatever crashes or repeats: the attempt is committed before the carrier hears
   of it, one taker holds its lease, and an attempt that may have been sent is looked up before it is sent again.
+- No shipment waits for an event alone: the sweeper looks at each that may have a step to take, however long it takes.
+- What has ended holds no stock: inventory is told until it has answered.
 - News of the stock counts only when it is newer than the newest heard.
 - No transaction waits for the network.
 

@@ -33,7 +33,7 @@ from services.shipments.carriers.port import (
     OutcomeUnknown,
     Purchase,
 )
-from services.shipments.domain import HeldLine, Line, Status, Stock, StockStatus
+from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Line, Status, Stock, StockStatus
 from services.shipments.events import Announcer
 from services.shipments.operations import PurchaseTask
 from skutrail.v1 import inventory_pb2, inventory_pb2_grpc
@@ -56,10 +56,10 @@ class Steps:
     """Tells the relay that there may be something to publish."""
 
     async def allocate(self, tenant_id: str, shipment_id: str) -> None:
-        """Asks for the stock of a queued shipment, and applies the answer."""
+        """Asks for the stock of a shipment, or how it stands, and applies the answer."""
         shipment = await self.database.run(lambda tx: store.find(tx, tenant_id, shipment_id))
-        if shipment is None or shipment.status is not Status.QUEUED:
-            return
+        if shipment is None or Fact.STOCK_HELD not in TRANSITIONS[shipment.status]:
+            return  # its stock moves it no more
         lines = [inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items]
         request = inventory_pb2.AllocateRequest(tenant_id=tenant_id, request_id=shipment_id, lines=lines)
         await self.follow_stock(tenant_id, await rpc.call(self.inventory.Allocate, request))
@@ -79,10 +79,10 @@ class Steps:
             await self._settle_purchase(task, outcome)
 
     async def release_stock(self, tenant_id: str, shipment_id: str) -> None:
-        """Gives back what is held for a shipment that has ended."""
-        await rpc.call(
-            self.inventory.Release, inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
-        )
+        """Gives back what is held for a shipment that has ended, and notes that inventory has answered."""
+        request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
+        await rpc.call(self.inventory.Release, request)
+        await self.database.run(lambda tx: store.mark_stock_given_back(tx, tenant_id, shipment_id))
 
     async def _begin_purchase(self, tenant_id: str, shipment_id: str) -> PurchaseTask | None:
         return await self._commit(

@@ -28,10 +28,10 @@ from services.shipments.domain import (
 
 _INSERT = text("""
     INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, carrier, service,
-        allocations, error_code, error_message, version, allocation_version, created_at, updated_at)
+        allocations, error_code, error_message, version, allocation_version, created_at, updated_at, looked_at)
     VALUES (:tenant_id, :id, :order_id, :status, CAST(:ship_to AS jsonb), CAST(:line_items AS jsonb), :carrier_hint,
         :carrier, :service, CAST(:allocations AS jsonb), :error_code, :error_message, :version, :allocation_version,
-        :created_at, :updated_at)
+        :created_at, :updated_at, :created_at)
 """)
 
 _UPDATE = text("""
@@ -74,10 +74,22 @@ _FIND_BY_ORDER = text("""
     ORDER BY s.created_at, s.id LIMIT :limit
 """)
 
-_UNATTENDED = text("""
-    SELECT tenant_id, id FROM shipment
-    WHERE status = :status AND status IN ('queued', 'allocated') AND updated_at < :before
-    ORDER BY updated_at LIMIT :limit
+# The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
+# under its hands is passed over. The conditions on top are the index's.
+_TAKE_UNATTENDED = text("""
+    UPDATE shipment SET looked_at = :now
+    WHERE (tenant_id, id) = (
+        SELECT tenant_id, id FROM shipment
+        WHERE status NOT IN ('shipped', 'delivered') AND NOT stock_given_back
+            AND status = :status AND looked_at < :before AND updated_at < :before
+        ORDER BY looked_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING tenant_id, id
+""")
+
+_MARK_STOCK_GIVEN_BACK = text("""
+    UPDATE shipment SET stock_given_back = true
+    WHERE tenant_id = :tenant_id AND id = :id AND status IN ('canceled', 'failed')
 """)
 
 _ADD_LABEL = text("""
@@ -122,12 +134,17 @@ async def find_by_order(tx: AsyncConnection, tenant_id: str, order_id: str, *, l
     return [_shipment(row) for row in rows]
 
 
-async def find_unattended(
-    tx: AsyncConnection, status: Status, *, before: datetime, limit: int
-) -> list[tuple[str, str]]:
-    """(tenant, id) of the shipments of a status that nothing has happened to since, longest first."""
-    rows = await tx.execute(_UNATTENDED, {"status": status, "before": before, "limit": limit})
-    return [(row.tenant_id, row.id) for row in rows]
+async def take_unattended(
+    tx: AsyncConnection, status: Status, *, before: datetime, now: datetime
+) -> tuple[str, str] | None:
+    """(tenant, id) of the shipment of a status that was looked at longest ago, if nothing moved it since `before`."""
+    row = (await tx.execute(_TAKE_UNATTENDED, {"status": status, "before": before, "now": now})).first()
+    return (row.tenant_id, row.id) if row is not None else None
+
+
+async def mark_stock_given_back(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> None:
+    """Inventory has answered that a shipment that has ended holds nothing any more."""
+    await tx.execute(_MARK_STOCK_GIVEN_BACK, {"tenant_id": tenant_id, "id": shipment_id})
 
 
 async def add_label(

@@ -1,15 +1,12 @@
 """The steps with a real inventory: stock is asked for, followed and given back, and repetition changes nothing."""
 
-from datetime import timedelta
-
 import pytest
 
 from chassis.consumer import RetryLater
-from services.shipments import purchasing, sweeper
-from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable
+from services.shipments import purchasing
+from services.shipments.carriers.port import CarrierRefused
 from services.shipments.carriers.sandbox import SandboxCarrier
 from services.shipments.domain import Line, Shipment, Status
-from services.shipments.sweeper import Sweeper
 from skutrail.v1 import events_pb2, inventory_pb2
 from tests.shipments.carriers import fails
 from tests.shipments.conftest import Shipments
@@ -25,13 +22,6 @@ async def deliver_until_quiet(shipments: Shipments, shipment: Shipment) -> list[
         await shipments.deliver(events[delivered])
         delivered += 1
     return events
-
-
-async def sweep_until_quiet(shipments: Shipments) -> None:
-    """The database is every test's: what others left is taken up too, a batch at a time."""
-    swept = Sweeper(shipments.database, shipments.steps, shipments.clock)
-    while await swept.sweep():
-        continue
 
 
 async def test_a_shipment_goes_from_queued_to_label_ready_by_its_own_events(shipments: Shipments) -> None:
@@ -133,37 +123,3 @@ async def test_the_sandbox_refuses_and_fails_by_the_recipients_name(shipments: S
 
     errors = [(await shipments.read(shipment)).error for shipment in (rejected, unlucky)]
     assert [error.code if error else None for error in errors] == ["address_rejected", "carrier_unavailable"]
-
-
-async def test_the_sweeper_takes_up_what_no_event_did(shipments: Shipments) -> None:
-    await shipments.receive(2)
-    shipment = await shipments.create(Line("SKU-1", 2))
-
-    shipments.clock.passes(sweeper.QUEUED_FOR + timedelta(seconds=1))
-    await sweep_until_quiet(shipments)
-    assert (await shipments.read(shipment)).status is Status.ALLOCATED
-    shipments.clock.passes(sweeper.ALLOCATED_FOR + timedelta(seconds=1))
-    await sweep_until_quiet(shipments)
-
-    assert (await shipments.read(shipment)).status is Status.LABEL_READY
-    assert shipments.carrier.sold[f"{shipment.id}-1"] == 1
-
-
-async def test_the_sweeper_leaves_alone_what_has_just_moved(shipments: Shipments) -> None:
-    await shipments.receive(2)
-    shipment = await shipments.create(Line("SKU-1", 2))
-
-    await sweep_until_quiet(shipments)
-
-    assert (await shipments.read(shipment)).status is Status.QUEUED
-
-
-async def test_one_shipment_in_trouble_does_not_keep_the_sweeper_from_the_next(shipments: Shipments) -> None:
-    broken, down, sound = [await shipments.allocated() for _ in range(3)]
-    shipments.carrier.faults = {f"{broken.id}-1": ValueError("a defect"), f"{down.id}-1": CarrierUnavailable("down")}
-
-    shipments.clock.passes(sweeper.ALLOCATED_FOR + timedelta(seconds=1))
-    await sweep_until_quiet(shipments)
-
-    statuses = [(await shipments.read(shipment)).status for shipment in (broken, down, sound)]
-    assert statuses == [Status.ALLOCATED, Status.ALLOCATED, Status.LABEL_READY]

@@ -28,15 +28,20 @@ CREATE TABLE shipment (
     allocation_version bigint      NOT NULL CHECK (allocation_version >= 0),
     created_at         timestamptz NOT NULL,
     updated_at         timestamptz NOT NULL,
+    -- The sweeper's: when it last took the shipment up, and whether inventory has answered that it gives nothing to it.
+    looked_at          timestamptz NOT NULL,
+    stock_given_back   boolean     NOT NULL DEFAULT false,
     PRIMARY KEY (tenant_id, id),
     CONSTRAINT failure_is_explained CHECK ((status = 'failed') = (error_code IS NOT NULL)),
     CONSTRAINT stock_is_held CHECK (
         status NOT IN ('queued', 'backordered', 'failed') OR jsonb_array_length(allocations) = 0),
     CONSTRAINT allocated_holds_stock CHECK (
-        status NOT IN ('allocated', 'label_ready') OR jsonb_array_length(allocations) > 0)
+        status NOT IN ('allocated', 'label_ready') OR jsonb_array_length(allocations) > 0),
+    CONSTRAINT stock_is_given_back_at_the_end CHECK (status IN ('canceled', 'failed') OR NOT stock_given_back)
 ) WITH (fillfactor = 70);
 CREATE INDEX shipment_of_order ON shipment (tenant_id, order_id, created_at, id);
-CREATE INDEX shipment_awaiting_step ON shipment (updated_at) WHERE status IN ('queued', 'allocated');
+CREATE INDEX shipment_to_look_at ON shipment (status, looked_at)
+    WHERE status NOT IN ('shipped', 'delivered') AND NOT stock_given_back;
 
 -- The box that leaves one warehouse, and the purchase of its label while that is under way.
 CREATE TABLE parcel (
