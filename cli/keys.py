@@ -16,7 +16,10 @@ app = typer.Typer(no_args_is_help=True)
 
 DatabaseUrl = Annotated[
     str | None,
-    typer.Option(help="The gateway's database. Without it, that of the stack that runs in SKUTRAIL_HOME."),
+    typer.Option(
+        envvar="SKUTRAIL_DATABASE_URL",
+        help="The gateway's database. Without it, that of the stack that runs in SKUTRAIL_HOME.",
+    ),
 ]
 
 
