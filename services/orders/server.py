@@ -13,6 +13,7 @@ from services.orders.domain import OrderStatus
 from skutrail.v1 import orders_pb2, orders_pb2_grpc, shipments_pb2, shipments_pb2_grpc
 
 PAGE_MAX = 100
+CATCH_UP_PAGES_MAX = 10  # the events bring what is beyond
 
 
 class OrdersServer(orders_pb2_grpc.OrdersServicer):
@@ -54,12 +55,21 @@ class OrdersServer(orders_pb2_grpc.OrdersServicer):
         return await self._database.run(lambda tx: operations.read_order(tx, tenant_id, order_id))
 
     async def _catch_up(self, tenant_id: str, order_id: str) -> None:
-        request = shipments_pb2.ListShipmentsOfOrderRequest(tenant_id=tenant_id, order_id=order_id)
-        reply = await rpc.call(self._shipments.ListShipmentsOfOrder, request)
-        if reply.shipments:
+        shipments = await self._shipments_of(tenant_id, order_id)
+        if shipments:
             await self._database.run(
-                lambda tx: operations.fold_shipments(
-                    tx, tenant_id, order_id, reply.shipments, self._clock(), self._new_id
-                )
+                lambda tx: operations.fold_shipments(tx, tenant_id, order_id, shipments, self._clock(), self._new_id)
             )
             self._relay.nudge()
+
+    async def _shipments_of(self, tenant_id: str, order_id: str) -> list[shipments_pb2.Shipment]:
+        found: list[shipments_pb2.Shipment] = []
+        for _ in range(CATCH_UP_PAGES_MAX):
+            request = shipments_pb2.ListShipmentsRequest(
+                tenant_id=tenant_id, order_id=order_id, limit=PAGE_MAX, after_id=found[-1].id if found else None
+            )
+            page = await rpc.call(self._shipments.ListShipments, request)
+            found += page.shipments
+            if not page.has_more:
+                break
+        return found

@@ -1,7 +1,7 @@
 """Shipments: from the request to the label.
 
 Owns       shipments, their parcels, the purchase of labels and the labels that were bought.
-Answers    CreateShipment, GetShipment, ListShipmentsOfOrder, GetLabel, LookUpAnswer (shipments.proto).
+Answers    CreateShipment, GetShipment, ListShipments, GetLabel, LookUpAnswer (shipments.proto).
 Publishes  shipment.created, .allocated, .backordered, .label_ready, .failed, each with the whole shipment.
            The life cycle (domain.py) also knows .shipped, .delivered and .canceled.
 Listens    to its own shipment.created (asks inventory for stock), shipment.allocated (buys the labels) and

@@ -17,10 +17,8 @@ from chassis.consumer import RetryLater
 from chassis.errors import Fault
 from services.shipments import domain, purchasing, requests, store
 from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label
-from services.shipments.domain import Failure, LabelStatus, Parcel, Shipment, ShipmentRequest, Stock
+from services.shipments.domain import Failure, LabelStatus, Parcel, Shipment, ShipmentRequest, Status, Stock
 from services.shipments.events import Announcer
-
-SHIPMENTS_OF_ORDER_MAX = 500
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,19 @@ async def get_shipment(tx: AsyncConnection, tenant_id: str, shipment_id: str) ->
     return shipment
 
 
-async def list_shipments_of_order(tx: AsyncConnection, tenant_id: str, order_id: str) -> list[Shipment]:
-    return await store.find_by_order(tx, tenant_id, order_id, limit=SHIPMENTS_OF_ORDER_MAX)
+async def list_shipments(
+    tx: AsyncConnection,
+    tenant_id: str,
+    *,
+    order_id: str | None,
+    status: Status | None,
+    after_id: str | None,
+    limit: int,
+) -> list[Shipment]:
+    """Newest first; one more than `limit` where there are more."""
+    return await store.list_shipments(
+        tx, tenant_id, order_id=order_id, status=status, after_id=after_id, limit=limit + 1
+    )
 
 
 async def get_labels(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Sequence[bytes]:

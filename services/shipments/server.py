@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency
+from chassis import idempotency, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.ids import IdMaker
 from chassis.rpc import Context
 from services.shipments import labels, operations
-from services.shipments.domain import Address, Line, ShipmentRequest
+from services.shipments.domain import Address, Line, ShipmentRequest, Status
 from services.shipments.events import Announcer
 from skutrail.v1 import common_pb2, shipments_pb2, shipments_pb2_grpc
 
 SERVICE_NAME = shipments_pb2.DESCRIPTOR.services_by_name["Shipments"].full_name
+PAGE_MAX = 100
+PAGE_BYTES_MAX = 3 * 1024 * 1024  # below what a message may be, with room for the last one
 
 
 class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
@@ -54,16 +56,23 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         shipment = await self._database.run(lambda tx: operations.get_shipment(tx, request.tenant_id, request.id))
         return self._announcer.snapshot(shipment, self._clock())
 
-    async def ListShipmentsOfOrder(
-        self, request: shipments_pb2.ListShipmentsOfOrderRequest, context: Context
-    ) -> shipments_pb2.ListShipmentsOfOrderReply:
-        shipments = await self._database.run(
-            lambda tx: operations.list_shipments_of_order(tx, request.tenant_id, request.order_id)
+    async def ListShipments(
+        self, request: shipments_pb2.ListShipmentsRequest, context: Context
+    ) -> shipments_pb2.ListShipmentsReply:
+        limit = min(max(request.limit, 1), PAGE_MAX)
+        found = await self._database.run(
+            lambda tx: operations.list_shipments(
+                tx,
+                request.tenant_id,
+                order_id=request.order_id if request.HasField("order_id") else None,
+                status=_status(request.status) if request.HasField("status") else None,
+                after_id=request.after_id if request.HasField("after_id") else None,
+                limit=limit,
+            )
         )
         now = self._clock()
-        return shipments_pb2.ListShipmentsOfOrderReply(
-            shipments=[self._announcer.snapshot(shipment, now) for shipment in shipments]
-        )
+        page = _fitting([self._announcer.snapshot(shipment, now) for shipment in found[:limit]])
+        return shipments_pb2.ListShipmentsReply(shipments=page, has_more=len(found) > len(page))
 
     async def GetLabel(self, request: shipments_pb2.GetLabelRequest, context: Context) -> shipments_pb2.Label:
         tenant_id = request.tenant_id or self._announcer.links.verify(
@@ -81,6 +90,22 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         answer = await self._database.run(lambda tx: idempotency.look_up(tx, claim, self._clock()))
         return idempotency.as_reply(answer)
+
+
+def _status(number: int) -> Status:
+    return Status(wire.enum_name(shipments_pb2.ShipmentStatus.DESCRIPTOR, number))
+
+
+def _fitting(snapshots: Sequence[shipments_pb2.Shipment]) -> list[shipments_pb2.Shipment]:
+    """As many of the snapshots as one message takes, and one at least."""
+    page: list[shipments_pb2.Shipment] = []
+    size = 0
+    for snapshot in snapshots:
+        size += snapshot.ByteSize()
+        if page and size > PAGE_BYTES_MAX:
+            break
+        page.append(snapshot)
+    return page
 
 
 def _requested(request: shipments_pb2.CreateShipmentRequest) -> ShipmentRequest:

@@ -54,25 +54,15 @@ _SAVE_PARCEL = text("""
 
 _LOCK = text("SELECT 1 FROM shipment WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE")
 
-# One statement for a shipment and its parcels: two would see two moments.
-_FIND = text("""
+# One statement for shipments and their parcels: two would see two moments. Conditions are ours; values are only bound.
+_SHIPMENTS = """
     SELECT s.*, (
         SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
         WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
     ) AS parcels
-    FROM shipment s
-    WHERE s.tenant_id = :tenant_id AND s.id = :id
-""")
-
-_FIND_BY_ORDER = text("""
-    SELECT s.*, (
-        SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
-        WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
-    ) AS parcels
-    FROM shipment s
-    WHERE s.tenant_id = :tenant_id AND s.order_id = :order_id
-    ORDER BY s.created_at, s.id LIMIT :limit
-""")
+    FROM shipment s WHERE s.tenant_id = :tenant_id AND {conditions}
+"""
+_FIND = text(_SHIPMENTS.format(conditions="s.id = :id"))
 
 # The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
 # under its hands is passed over. The conditions on top are the index's.
@@ -128,9 +118,22 @@ async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipmen
     return _shipment(row) if row is not None else None
 
 
-async def find_by_order(tx: AsyncConnection, tenant_id: str, order_id: str, *, limit: int) -> list[Shipment]:
-    """Oldest first."""
-    rows = await tx.execute(_FIND_BY_ORDER, {"tenant_id": tenant_id, "order_id": order_id, "limit": limit})
+async def list_shipments(
+    tx: AsyncConnection,
+    tenant_id: str,
+    *,
+    order_id: str | None,
+    status: Status | None,
+    after_id: str | None,
+    limit: int,
+) -> list[Shipment]:
+    """Newest first, by an index: ids sort by their time of birth, and a page costs the same however deep it lies."""
+    wanted = {"s.order_id = :order_id": order_id, "s.status = :status": status, "s.id < :after_id": after_id}
+    conditions = [condition for condition, value in wanted.items() if value is not None] or ["true"]
+    query = _SHIPMENTS.format(conditions=" AND ".join(conditions)) + " ORDER BY s.id DESC LIMIT :limit"
+    asked = {"order_id": order_id, "status": status, "after_id": after_id}
+    given = {name: value for name, value in asked.items() if value is not None}
+    rows = await tx.execute(text(query), {"tenant_id": tenant_id, "limit": limit, **given})
     return [_shipment(row) for row in rows]
 
 

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from chassis.errors import Fault
 from services.shipments import operations
-from services.shipments.domain import Line, Status, StockStatus
+from services.shipments.domain import Line, Shipment, Status, StockStatus
 from skutrail.v1 import shipments_pb2
 from tests.shipments.conftest import Shipments
 
@@ -80,16 +80,22 @@ async def test_another_tenants_shipment_is_as_unknown_as_no_shipment(shipments: 
     assert of_another.value.code == "not_found"
 
 
-async def test_the_shipments_of_an_order_come_oldest_first_with_their_parcels(shipments: Shipments) -> None:
+async def test_shipments_are_listed_newest_first_with_their_parcels_by_order_and_status(shipments: Shipments) -> None:
     first, second = await shipments.create(), await shipments.create()
-    await shipments.create(order_id="ord_2")
+    other = await shipments.create(order_id="ord_2")
     await shipments.hear_of_stock(second, HELD, 1, "SEA-1", "PDX-1")
 
-    found = await shipments.run(lambda tx: operations.list_shipments_of_order(tx, shipments.tenant_id, "ord_1"))
+    async def listed(tenant_id: str = shipments.tenant_id, **filters: object) -> list[Shipment]:
+        asked = {"order_id": None, "status": None, "after_id": None, "limit": 10, **filters}
+        return await shipments.run(lambda tx: operations.list_shipments(tx, tenant_id, **asked))
 
-    assert [shipment.id for shipment in found] == [first.id, second.id]
-    assert [parcel.warehouse for parcel in found[1].parcels] == ["SEA-1", "PDX-1"]
-    assert await shipments.run(lambda tx: operations.list_shipments_of_order(tx, "tenant_else", "ord_1")) == []
+    of_order = await listed(order_id="ord_1")
+    assert [shipment.id for shipment in of_order] == [second.id, first.id]
+    assert [parcel.warehouse for parcel in of_order[0].parcels] == ["SEA-1", "PDX-1"]
+    assert [shipment.id for shipment in await listed()] == [other.id, second.id, first.id]
+    assert [shipment.id for shipment in await listed(status=Status.QUEUED, limit=1)] == [other.id, first.id]
+    assert [shipment.id for shipment in await listed(after_id=second.id)] == [first.id]
+    assert await listed("tenant_else") == []
 
 
 @pytest.mark.parametrize(

@@ -79,10 +79,11 @@ async def test_the_same_key_answers_the_same_and_creates_nothing_more(shipments:
     assert again.replayed
     assert again.shipment == first.shipment
     orders = await rpc.call(
-        stub.ListShipmentsOfOrder,
-        shipments_pb2.ListShipmentsOfOrderRequest(tenant_id=shipments.tenant_id, order_id="ord_1"),
+        stub.ListShipments,
+        shipments_pb2.ListShipmentsRequest(tenant_id=shipments.tenant_id, order_id="ord_1", limit=10),
     )
     assert list(orders.shipments) == [first.shipment]
+    assert not orders.has_more
 
 
 async def test_a_finished_key_can_be_looked_up(shipments: Shipments, stub: Stub) -> None:

@@ -155,19 +155,27 @@ class GetShipmentRequest(_message.Message):
     id: str
     def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
-class ListShipmentsOfOrderRequest(_message.Message):
-    __slots__ = ("tenant_id", "order_id")
+class ListShipmentsRequest(_message.Message):
+    __slots__ = ("tenant_id", "order_id", "status", "limit", "after_id")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ID_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     order_id: str
-    def __init__(self, tenant_id: _Optional[str] = ..., order_id: _Optional[str] = ...) -> None: ...
+    status: ShipmentStatus
+    limit: int
+    after_id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., order_id: _Optional[str] = ..., status: _Optional[_Union[ShipmentStatus, str]] = ..., limit: _Optional[int] = ..., after_id: _Optional[str] = ...) -> None: ...
 
-class ListShipmentsOfOrderReply(_message.Message):
-    __slots__ = ("shipments",)
+class ListShipmentsReply(_message.Message):
+    __slots__ = ("shipments", "has_more")
     SHIPMENTS_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
     shipments: _containers.RepeatedCompositeFieldContainer[Shipment]
-    def __init__(self, shipments: _Optional[_Iterable[_Union[Shipment, _Mapping]]] = ...) -> None: ...
+    has_more: bool
+    def __init__(self, shipments: _Optional[_Iterable[_Union[Shipment, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
 
 class GetLabelRequest(_message.Message):
     __slots__ = ("tenant_id", "shipment_id", "token", "format")

@@ -46,10 +46,10 @@ class ShipmentsStub:
                 request_serializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_shipments__pb2.Shipment.FromString,
                 _registered_method=True)
-        self.ListShipmentsOfOrder = channel.unary_unary(
-                '/skutrail.v1.Shipments/ListShipmentsOfOrder',
-                request_serializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderRequest.SerializeToString,
-                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderReply.FromString,
+        self.ListShipments = channel.unary_unary(
+                '/skutrail.v1.Shipments/ListShipments',
+                request_serializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsReply.FromString,
                 _registered_method=True)
         self.GetLabel = channel.unary_unary(
                 '/skutrail.v1.Shipments/GetLabel',
@@ -80,8 +80,8 @@ class ShipmentsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListShipmentsOfOrder(self, request, context):
-        """All shipments of an order, oldest first, at most 500.
+    def ListShipments(self, request, context):
+        """Shipments, newest first. A page ends early where it would outgrow a message.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,10 +113,10 @@ def add_ShipmentsServicer_to_server(servicer, server):
                     request_deserializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_shipments__pb2.Shipment.SerializeToString,
             ),
-            'ListShipmentsOfOrder': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListShipmentsOfOrder,
-                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderRequest.FromString,
-                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderReply.SerializeToString,
+            'ListShipments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShipments,
+                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsReply.SerializeToString,
             ),
             'GetLabel': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLabel,
@@ -195,7 +195,7 @@ class Shipments:
             _registered_method=True)
 
     @staticmethod
-    def ListShipmentsOfOrder(request,
+    def ListShipments(request,
             target,
             options=(),
             channel_credentials=None,
@@ -208,9 +208,9 @@ class Shipments:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/skutrail.v1.Shipments/ListShipmentsOfOrder',
-            skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderRequest.SerializeToString,
-            skutrail_dot_v1_dot_shipments__pb2.ListShipmentsOfOrderReply.FromString,
+            '/skutrail.v1.Shipments/ListShipments',
+            skutrail_dot_v1_dot_shipments__pb2.ListShipmentsRequest.SerializeToString,
+            skutrail_dot_v1_dot_shipments__pb2.ListShipmentsReply.FromString,
             options,
             channel_credentials,
             insecure,

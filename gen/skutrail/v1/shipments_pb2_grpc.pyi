@@ -37,8 +37,8 @@ class ShipmentsStub:
     CreateShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]
     """Records the request and answers `queued` at once; stock and label follow by events."""
     GetShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]
-    ListShipmentsOfOrder: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsOfOrderRequest, _shipments_pb2.ListShipmentsOfOrderReply]
-    """All shipments of an order, oldest first, at most 500."""
+    ListShipments: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]
+    """Shipments, newest first. A page ends early where it would outgrow a message."""
     GetLabel: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetLabelRequest, _shipments_pb2.Label]
     """The label document: by tenant and id, or by the signed token of a label_url."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
@@ -51,8 +51,8 @@ class ShipmentsAsyncStub(ShipmentsStub):
     CreateShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]  # type: ignore[assignment]
     """Records the request and answers `queued` at once; stock and label follow by events."""
     GetShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]  # type: ignore[assignment]
-    ListShipmentsOfOrder: _aio.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsOfOrderRequest, _shipments_pb2.ListShipmentsOfOrderReply]  # type: ignore[assignment]
-    """All shipments of an order, oldest first, at most 500."""
+    ListShipments: _aio.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]  # type: ignore[assignment]
+    """Shipments, newest first. A page ends early where it would outgrow a message."""
     GetLabel: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetLabelRequest, _shipments_pb2.Label]  # type: ignore[assignment]
     """The label document: by tenant and id, or by the signed token of a label_url."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
@@ -76,12 +76,12 @@ class ShipmentsServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_shipments_pb2.Shipment, _abc.Awaitable[_shipments_pb2.Shipment]]: ...
 
     @_abc_1.abstractmethod
-    def ListShipmentsOfOrder(
+    def ListShipments(
         self,
-        request: _shipments_pb2.ListShipmentsOfOrderRequest,
+        request: _shipments_pb2.ListShipmentsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_shipments_pb2.ListShipmentsOfOrderReply, _abc.Awaitable[_shipments_pb2.ListShipmentsOfOrderReply]]:
-        """All shipments of an order, oldest first, at most 500."""
+    ) -> _typing.Union[_shipments_pb2.ListShipmentsReply, _abc.Awaitable[_shipments_pb2.ListShipmentsReply]]:
+        """Shipments, newest first. A page ends early where it would outgrow a message."""
 
     @_abc_1.abstractmethod
     def GetLabel(

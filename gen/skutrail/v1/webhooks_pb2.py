@@ -26,15 +26,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from skutrail.v1 import common_pb2 as skutrail_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1askutrail/v1/webhooks.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\"\xc2\x01\n\x0cSubscription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06\x65vents\x18\x03 \x03(\t\x12/\n\x06status\x18\x04 \x01(\x0e\x32\x1f.skutrail.v1.SubscriptionStatus\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_description\"\xbe\x01\n\x10SubscribeRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x13\n\x06secret\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_secretB\x0e\n\x0c_description\"}\n\x0eSubscribeReply\x12/\n\x0csubscription\x18\x01 \x01(\x0b\x32\x19.skutrail.v1.Subscription\x12\x18\n\x0bmade_secret\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\x0e\n\x0c_made_secret\"7\n\x16GetSubscriptionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t*{\n\x12SubscriptionStatus\x12#\n\x1fSUBSCRIPTION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSUBSCRIPTION_STATUS_ACTIVE\x10\x01\x12 \n\x1cSUBSCRIPTION_STATUS_DISABLED\x10\x02\x32\xf8\x01\n\x08Webhooks\x12G\n\tSubscribe\x12\x1d.skutrail.v1.SubscribeRequest\x1a\x1b.skutrail.v1.SubscribeReply\x12Q\n\x0fGetSubscription\x12#.skutrail.v1.GetSubscriptionRequest\x1a\x19.skutrail.v1.Subscription\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1askutrail/v1/webhooks.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\"\xc2\x01\n\x0cSubscription\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06\x65vents\x18\x03 \x03(\t\x12/\n\x06status\x18\x04 \x01(\x0e\x32\x1f.skutrail.v1.SubscriptionStatus\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x00\x88\x01\x01\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_description\"\xbe\x01\n\x10SubscribeRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x13\n\x06secret\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x06 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_secretB\x0e\n\x0c_description\"}\n\x0eSubscribeReply\x12/\n\x0csubscription\x18\x01 \x01(\x0b\x32\x19.skutrail.v1.Subscription\x12\x18\n\x0bmade_secret\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08replayed\x18\x03 \x01(\x08\x42\x0e\n\x0c_made_secret\"7\n\x16GetSubscriptionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"`\n\x18ListSubscriptionsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_after_id\"\\\n\x16ListSubscriptionsReply\x12\x30\n\rsubscriptions\x18\x01 \x03(\x0b\x32\x19.skutrail.v1.Subscription\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"\xcf\x01\n\x19UpdateSubscriptionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x10\n\x03url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x65vents\x18\x04 \x03(\t\x12\x34\n\x06status\x18\x05 \x01(\x0e\x32\x1f.skutrail.v1.SubscriptionStatusH\x01\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x06\n\x04_urlB\t\n\x07_statusB\x0e\n\x0c_description\":\n\x19\x44\x65leteSubscriptionRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\x19\n\x17\x44\x65leteSubscriptionReply\"\x17\n\x15ListEventTypesRequest\"B\n\x13ListEventTypesReply\x12+\n\x0b\x65vent_types\x18\x01 \x03(\x0b\x32\x16.skutrail.v1.EventType\".\n\tEventType\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*{\n\x12SubscriptionStatus\x12#\n\x1fSUBSCRIPTION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aSUBSCRIPTION_STATUS_ACTIVE\x10\x01\x12 \n\x1cSUBSCRIPTION_STATUS_DISABLED\x10\x02\x32\xee\x04\n\x08Webhooks\x12G\n\tSubscribe\x12\x1d.skutrail.v1.SubscribeRequest\x1a\x1b.skutrail.v1.SubscribeReply\x12Q\n\x0fGetSubscription\x12#.skutrail.v1.GetSubscriptionRequest\x1a\x19.skutrail.v1.Subscription\x12_\n\x11ListSubscriptions\x12%.skutrail.v1.ListSubscriptionsRequest\x1a#.skutrail.v1.ListSubscriptionsReply\x12W\n\x12UpdateSubscription\x12&.skutrail.v1.UpdateSubscriptionRequest\x1a\x19.skutrail.v1.Subscription\x12\x62\n\x12\x44\x65leteSubscription\x12&.skutrail.v1.DeleteSubscriptionRequest\x1a$.skutrail.v1.DeleteSubscriptionReply\x12V\n\x0eListEventTypes\x12\".skutrail.v1.ListEventTypesRequest\x1a .skutrail.v1.ListEventTypesReply\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'skutrail.v1.webhooks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUBSCRIPTIONSTATUS']._serialized_start=676
-  _globals['_SUBSCRIPTIONSTATUS']._serialized_end=799
+  _globals['_SUBSCRIPTIONSTATUS']._serialized_start=1306
+  _globals['_SUBSCRIPTIONSTATUS']._serialized_end=1429
   _globals['_SUBSCRIPTION']._serialized_start=103
   _globals['_SUBSCRIPTION']._serialized_end=297
   _globals['_SUBSCRIBEREQUEST']._serialized_start=300
@@ -43,6 +43,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREPLY']._serialized_end=617
   _globals['_GETSUBSCRIPTIONREQUEST']._serialized_start=619
   _globals['_GETSUBSCRIPTIONREQUEST']._serialized_end=674
-  _globals['_WEBHOOKS']._serialized_start=802
-  _globals['_WEBHOOKS']._serialized_end=1050
+  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_start=676
+  _globals['_LISTSUBSCRIPTIONSREQUEST']._serialized_end=772
+  _globals['_LISTSUBSCRIPTIONSREPLY']._serialized_start=774
+  _globals['_LISTSUBSCRIPTIONSREPLY']._serialized_end=866
+  _globals['_UPDATESUBSCRIPTIONREQUEST']._serialized_start=869
+  _globals['_UPDATESUBSCRIPTIONREQUEST']._serialized_end=1076
+  _globals['_DELETESUBSCRIPTIONREQUEST']._serialized_start=1078
+  _globals['_DELETESUBSCRIPTIONREQUEST']._serialized_end=1136
+  _globals['_DELETESUBSCRIPTIONREPLY']._serialized_start=1138
+  _globals['_DELETESUBSCRIPTIONREPLY']._serialized_end=1163
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_start=1165
+  _globals['_LISTEVENTTYPESREQUEST']._serialized_end=1188
+  _globals['_LISTEVENTTYPESREPLY']._serialized_start=1190
+  _globals['_LISTEVENTTYPESREPLY']._serialized_end=1256
+  _globals['_EVENTTYPE']._serialized_start=1258
+  _globals['_EVENTTYPE']._serialized_end=1304
+  _globals['_WEBHOOKS']._serialized_start=1432
+  _globals['_WEBHOOKS']._serialized_end=2054
 # @@protoc_insertion_point(module_scope)

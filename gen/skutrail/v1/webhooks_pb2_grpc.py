@@ -46,6 +46,26 @@ class WebhooksStub:
                 request_serializer=skutrail_dot_v1_dot_webhooks__pb2.GetSubscriptionRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_webhooks__pb2.Subscription.FromString,
                 _registered_method=True)
+        self.ListSubscriptions = channel.unary_unary(
+                '/skutrail.v1.Webhooks/ListSubscriptions',
+                request_serializer=skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsReply.FromString,
+                _registered_method=True)
+        self.UpdateSubscription = channel.unary_unary(
+                '/skutrail.v1.Webhooks/UpdateSubscription',
+                request_serializer=skutrail_dot_v1_dot_webhooks__pb2.UpdateSubscriptionRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_webhooks__pb2.Subscription.FromString,
+                _registered_method=True)
+        self.DeleteSubscription = channel.unary_unary(
+                '/skutrail.v1.Webhooks/DeleteSubscription',
+                request_serializer=skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionReply.FromString,
+                _registered_method=True)
+        self.ListEventTypes = channel.unary_unary(
+                '/skutrail.v1.Webhooks/ListEventTypes',
+                request_serializer=skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesReply.FromString,
+                _registered_method=True)
         self.LookUpAnswer = channel.unary_unary(
                 '/skutrail.v1.Webhooks/LookUpAnswer',
                 request_serializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.SerializeToString,
@@ -69,6 +89,34 @@ class WebhooksServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSubscriptions(self, request, context):
+        """Subscriptions, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSubscription(self, request, context):
+        """Changes what is given. Its deliveries that are due go to the new address.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSubscription(self, request, context):
+        """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEventTypes(self, request, context):
+        """The catalogue of public events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LookUpAnswer(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -87,6 +135,26 @@ def add_WebhooksServicer_to_server(servicer, server):
                     servicer.GetSubscription,
                     request_deserializer=skutrail_dot_v1_dot_webhooks__pb2.GetSubscriptionRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_webhooks__pb2.Subscription.SerializeToString,
+            ),
+            'ListSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubscriptions,
+                    request_deserializer=skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsReply.SerializeToString,
+            ),
+            'UpdateSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSubscription,
+                    request_deserializer=skutrail_dot_v1_dot_webhooks__pb2.UpdateSubscriptionRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_webhooks__pb2.Subscription.SerializeToString,
+            ),
+            'DeleteSubscription': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSubscription,
+                    request_deserializer=skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionReply.SerializeToString,
+            ),
+            'ListEventTypes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEventTypes,
+                    request_deserializer=skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesReply.SerializeToString,
             ),
             'LookUpAnswer': grpc.unary_unary_rpc_method_handler(
                     servicer.LookUpAnswer,
@@ -149,6 +217,114 @@ class Webhooks:
             '/skutrail.v1.Webhooks/GetSubscription',
             skutrail_dot_v1_dot_webhooks__pb2.GetSubscriptionRequest.SerializeToString,
             skutrail_dot_v1_dot_webhooks__pb2.Subscription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Webhooks/ListSubscriptions',
+            skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsRequest.SerializeToString,
+            skutrail_dot_v1_dot_webhooks__pb2.ListSubscriptionsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Webhooks/UpdateSubscription',
+            skutrail_dot_v1_dot_webhooks__pb2.UpdateSubscriptionRequest.SerializeToString,
+            skutrail_dot_v1_dot_webhooks__pb2.Subscription.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSubscription(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Webhooks/DeleteSubscription',
+            skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionRequest.SerializeToString,
+            skutrail_dot_v1_dot_webhooks__pb2.DeleteSubscriptionReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEventTypes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Webhooks/ListEventTypes',
+            skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesRequest.SerializeToString,
+            skutrail_dot_v1_dot_webhooks__pb2.ListEventTypesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,14 @@ class WebhooksStub:
     def __new__(cls, channel: _aio.Channel) -> WebhooksAsyncStub: ...
     Subscribe: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.SubscribeRequest, _webhooks_pb2.SubscribeReply]
     GetSubscription: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.GetSubscriptionRequest, _webhooks_pb2.Subscription]
+    ListSubscriptions: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListSubscriptionsRequest, _webhooks_pb2.ListSubscriptionsReply]
+    """Subscriptions, newest first."""
+    UpdateSubscription: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateSubscriptionRequest, _webhooks_pb2.Subscription]
+    """Changes what is given. Its deliveries that are due go to the new address."""
+    DeleteSubscription: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteSubscriptionRequest, _webhooks_pb2.DeleteSubscriptionReply]
+    """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+    ListEventTypes: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListEventTypesRequest, _webhooks_pb2.ListEventTypesReply]
+    """The catalogue of public events."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
 
 @_typing.type_check_only
@@ -45,6 +53,14 @@ class WebhooksAsyncStub(WebhooksStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Subscribe: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.SubscribeRequest, _webhooks_pb2.SubscribeReply]  # type: ignore[assignment]
     GetSubscription: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.GetSubscriptionRequest, _webhooks_pb2.Subscription]  # type: ignore[assignment]
+    ListSubscriptions: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListSubscriptionsRequest, _webhooks_pb2.ListSubscriptionsReply]  # type: ignore[assignment]
+    """Subscriptions, newest first."""
+    UpdateSubscription: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateSubscriptionRequest, _webhooks_pb2.Subscription]  # type: ignore[assignment]
+    """Changes what is given. Its deliveries that are due go to the new address."""
+    DeleteSubscription: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteSubscriptionRequest, _webhooks_pb2.DeleteSubscriptionReply]  # type: ignore[assignment]
+    """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+    ListEventTypes: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListEventTypesRequest, _webhooks_pb2.ListEventTypesReply]  # type: ignore[assignment]
+    """The catalogue of public events."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
 
 class WebhooksServicer(metaclass=_abc_1.ABCMeta):
@@ -63,6 +79,38 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _webhooks_pb2.GetSubscriptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhooks_pb2.Subscription, _abc.Awaitable[_webhooks_pb2.Subscription]]: ...
+
+    @_abc_1.abstractmethod
+    def ListSubscriptions(
+        self,
+        request: _webhooks_pb2.ListSubscriptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.ListSubscriptionsReply, _abc.Awaitable[_webhooks_pb2.ListSubscriptionsReply]]:
+        """Subscriptions, newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateSubscription(
+        self,
+        request: _webhooks_pb2.UpdateSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.Subscription, _abc.Awaitable[_webhooks_pb2.Subscription]]:
+        """Changes what is given. Its deliveries that are due go to the new address."""
+
+    @_abc_1.abstractmethod
+    def DeleteSubscription(
+        self,
+        request: _webhooks_pb2.DeleteSubscriptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.DeleteSubscriptionReply, _abc.Awaitable[_webhooks_pb2.DeleteSubscriptionReply]]:
+        """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+
+    @_abc_1.abstractmethod
+    def ListEventTypes(
+        self,
+        request: _webhooks_pb2.ListEventTypesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_webhooks_pb2.ListEventTypesReply, _abc.Awaitable[_webhooks_pb2.ListEventTypesReply]]:
+        """The catalogue of public events."""
 
     @_abc_1.abstractmethod
     def LookUpAnswer(

@@ -39,7 +39,8 @@ CREATE TABLE shipment (
         status NOT IN ('allocated', 'label_ready') OR jsonb_array_length(allocations) > 0),
     CONSTRAINT stock_is_given_back_at_the_end CHECK (status IN ('canceled', 'failed') OR NOT stock_given_back)
 ) WITH (fillfactor = 70);
-CREATE INDEX shipment_of_order ON shipment (tenant_id, order_id, created_at, id);
+CREATE INDEX shipment_of_order ON shipment (tenant_id, order_id, id);
+CREATE INDEX shipment_by_status ON shipment (tenant_id, status, id);
 CREATE INDEX shipment_to_look_at ON shipment (status, looked_at)
     WHERE status NOT IN ('shipped', 'delivered') AND NOT stock_given_back;
 
