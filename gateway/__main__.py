@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-from chassis.config import Settings
+from chassis.config import Key, Settings
 from chassis.database import Database, create_engine
 from chassis.logs import log
 from chassis.process import run
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.cursors import Cursors
 from gateway.intake import Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets
@@ -26,6 +27,8 @@ class GatewaySettings(Settings):
     shipments_addr: str
     orders_addr: str
     webhooks_addr: str
+    # Cursors of lists are signed with it; the same at every gateway.
+    cursor_key: Key
     # `off` lifts the limits for every caller: for tests and benchmarks, and said aloud at the start.
     rate_limit: Literal["on", "off"] = "on"
     # `required` refuses a POST without an Idempotency-Key; otherwise the gateway makes one.
@@ -55,6 +58,7 @@ async def _serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
         gatekeeper=gatekeeper,
         readiness=Readiness(upstream, database),
         intake=Intake(),
+        cursors=Cursors(settings.cursor_key),
         key_is_required=settings.idempotency_key == "required",
     )
     try:

@@ -4,36 +4,42 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import docs, door, inventory, operate, orders, requests, shipments, webhooks
+from gateway import docs, door, inventory, operate, orders, pages, shipments, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
+from gateway.cursors import Cursors
 from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
 from gateway.middleware import GATEKEEPER, METRICS, admit, edge
 from gateway.operate import READINESS, Readiness
+from gateway.requests import BalanceQuery, LabelQuery, LedgerQuery, LevelsQuery, OrdersQuery
 from gateway.upstream import Upstream
 
-_KEY, _KEY_OR_LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
-_BALANCE, _LABEL = requests.BalanceQuery, requests.LabelQuery
-# `subscribe` is no id: GET on it is the wrong verb, not an unknown object.
-_WEBHOOK = "/v1/webhooks/{id:(?!subscribe$)[^/]+}"
+_KEY, _LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
+# What stands beside the ids of a path is no id: GET on it is the wrong verb, not an unknown object.
+_ENTRY = "/v1/inventory/ledger/{id:(?!batch$)[^/]+}"
+_WEBHOOK = "/v1/webhooks/{id:(?!subscribe$|event-types$)[^/]+}"
 
 # fmt: off
 ROUTES = (
-    #     method  path                           handler                    who            query     answers with
-    Route("POST", "/v1/inventory/ledger",        inventory.record_movement, _KEY),
-    Route("GET",  "/v1/inventory/balance",       inventory.get_balance,     _KEY,          _BALANCE),
-    Route("POST", "/v1/shipments",               shipments.create_shipment, _KEY),
-    Route("GET",  "/v1/shipments/{id}",          shipments.get_shipment,    _KEY),
-    Route("GET",  "/v1/shipments/{id}/label",    shipments.get_label,       _KEY_OR_LINK,  _LABEL,   "application/pdf"),
-    Route("GET",  "/v1/orders/{id}",             orders.get_order,          _KEY),
-    Route("POST", "/v1/webhooks/subscribe",      webhooks.subscribe,        _KEY),
-    Route("GET",  _WEBHOOK,                      webhooks.get_subscription, _KEY),
-    Route("GET",  "/healthz",                    operate.healthz,           _OPEN),
-    Route("GET",  "/readyz",                     operate.readyz,            _OPEN),
-    Route("GET",  "/metrics",                    operate.metrics,           _OPEN),
-    Route("GET",  "/docs",                       docs.index,                _OPEN),
-    Route("GET",  "/docs/errors",                docs.errors,               _OPEN),
+    #     method    path                          handler                       who    query        answers with
+    Route("POST",   "/v1/inventory/ledger",       inventory.record_movement,    _KEY),
+    Route("GET",    "/v1/inventory/ledger",       inventory.list_entries,       _KEY,  LedgerQuery),
+    Route("GET",    _ENTRY,                       inventory.get_entry,          _KEY),
+    Route("GET",    "/v1/inventory/balance",      inventory.get_balance,        _KEY,  BalanceQuery),
+    Route("GET",    "/v1/inventory/levels",       inventory.list_levels,        _KEY,  LevelsQuery),
+    Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY),
+    Route("GET",    "/v1/shipments/{id}",         shipments.get_shipment,       _KEY),
+    Route("GET",    "/v1/shipments/{id}/label",   shipments.get_label,          _LINK, LabelQuery,  "application/pdf"),
+    Route("GET",    "/v1/orders",                 orders.list_orders,           _KEY,  OrdersQuery),
+    Route("GET",    "/v1/orders/{id}",            orders.get_order,             _KEY),
+    Route("POST",   "/v1/webhooks/subscribe",     webhooks.subscribe,           _KEY),
+    Route("GET",    _WEBHOOK,                     webhooks.get_subscription,    _KEY),
+    Route("GET",    "/healthz",                   operate.healthz,              _OPEN),
+    Route("GET",    "/readyz",                    operate.readyz,               _OPEN),
+    Route("GET",    "/metrics",                   operate.metrics,              _OPEN),
+    Route("GET",    "/docs",                      docs.index,                   _OPEN),
+    Route("GET",    "/docs/errors",               docs.errors,                  _OPEN),
 )
 # fmt: on
 
@@ -44,6 +50,7 @@ def make_app(
     gatekeeper: Gatekeeper,
     readiness: Readiness,
     intake: Intake,
+    cursors: Cursors,
     key_is_required: bool = False,
 ) -> web.Application:
     app = web.Application(middlewares=[edge, admit])
@@ -52,6 +59,7 @@ def make_app(
     app[METRICS] = Metrics()
     app[READINESS] = readiness
     app[INTAKE] = intake
+    app[pages.CURSORS] = cursors
     app[door.KEY_IS_REQUIRED] = key_is_required
     app.on_shutdown.append(_refuse_late_bodies)
     for route in ROUTES:

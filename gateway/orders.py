@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from chassis import rpc
 from chassis.wire import to_json
+from gateway import requests
 from gateway.call import Call, respond
+from gateway.cursors import Position
+from gateway.pages import Listing, after_id
 from skutrail.v1 import orders_pb2
+
+_PUBLISHED = ("id", "status", "allocations")
 
 
 async def get_order(call: Call) -> web.Response:
     wanted = orders_pb2.GetOrderRequest(tenant_id=call.tenant_id, id=call.id)
-    order = await rpc.call(call.upstream.orders.GetOrder, wanted)
-    return respond(to_json(order, only=("id", "status", "allocations")))
+    return respond(to_json(await rpc.call(call.upstream.orders.GetOrder, wanted), only=_PUBLISHED))
+
+
+async def _fetch_orders(call: Call, limit: int, after: Position) -> tuple[Sequence[orders_pb2.Order], bool]:
+    asked: requests.OrdersQuery = call.query
+    status = asked.status and f"ORDER_STATUS_{asked.status.upper()}"
+    wanted = orders_pb2.ListOrdersRequest(tenant_id=call.tenant_id, status=status, limit=limit, **after)
+    reply = await rpc.call(call.upstream.orders.ListOrders, wanted)
+    return reply.orders, reply.has_more
+
+
+list_orders = Listing(fetch=_fetch_orders, show=lambda order: to_json(order, only=_PUBLISHED), position_of=after_id)

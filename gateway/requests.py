@@ -5,11 +5,13 @@ Shapes and field rules only. What a request means, and whether stock or state al
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from gateway.countries import COUNTRIES
@@ -18,6 +20,11 @@ from gateway.validation import Strict
 QTY_MAX = 1_000_000_000
 LINE_ITEMS_MAX = 100
 URL_LENGTH_MAX = 2048
+BALANCE_MAX = 2**63 - 1  # what the ledger can count to
+PAGE_DEFAULT, PAGE_MAX = 20, 100
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 
 EVENT_TYPES = (
     "inventory.updated",
@@ -95,6 +102,25 @@ def _event_pattern(name: str) -> str:
     return name
 
 
+def _limit(text: str) -> int:
+    if not _WHOLE_NUMBER.fullmatch(text):
+        raise PydanticCustomError("wrong_type", "Must be a whole number.")
+    if int(text) < 1:
+        raise PydanticCustomError("out_of_range", "Must be at least 1.")
+    return min(int(text), PAGE_MAX)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        if _INSTANT.fullmatch(text.upper()):
+            return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day or hour, or none in UTC
+        pass
+    raise PydanticCustomError(
+        "bad_time", "Must be RFC 3339 with a zone, such as 2026-04-22T17:04:11Z; a + is sent as %2B."
+    )
+
+
 Code = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 Reference = Annotated[str, Field(max_length=128), AfterValidator(_printable)]
 OrderId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_order_id)]
@@ -105,6 +131,21 @@ WebhookUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH_MAX), Afte
 EventPattern = Annotated[str, AfterValidator(_event_pattern)]
 Secret = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable_ascii)]
 Description = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+Reason = Literal["receipt", "pick", "adjustment", "transfer"]
+OrderStatus = Literal[
+    "queued",
+    "backordered",
+    "partially_allocated",
+    "allocated",
+    "partially_shipped",
+    "shipped",
+    "delivered",
+    "canceled",
+    "failed",
+]
+# In a query, where everything is text.
+Limit = Annotated[int, BeforeValidator(_limit)]
+Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
 class Movement(Strict):
@@ -113,9 +154,12 @@ class Movement(Strict):
     sku: Code
     warehouse: Code
     # Declared before qty, whose sign it rules.
-    reason: Literal["receipt", "pick", "adjustment", "transfer"]
+    reason: Reason
     qty: Annotated[int, Field(ge=-QTY_MAX, le=QTY_MAX)]
     reference: Reference | None = None
+    # What must be right before it; else version_conflict.
+    expected_balance: Annotated[int, Field(ge=0, le=BALANCE_MAX)] | None = None
+    expected_seq: Annotated[int, Field(ge=0, le=BALANCE_MAX)] | None = None
 
     @field_validator("qty")
     @classmethod
@@ -132,6 +176,39 @@ class BalanceQuery(Strict):
 
     sku: Code
     warehouse: Code
+    as_of: Instant | None = None
+
+
+class PageQuery(Strict):
+    """What every list takes; its other parameters are filters."""
+
+    limit: Limit = PAGE_DEFAULT
+    cursor: str | None = None
+
+
+class LedgerQuery(PageQuery):
+    """GET /v1/inventory/ledger."""
+
+    sku: Code | None = None
+    warehouse: Code | None = None
+    reason: Reason | None = None
+    reference: Reference | None = None
+    # Exclusive bounds.
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+
+
+class LevelsQuery(PageQuery):
+    """GET /v1/inventory/levels."""
+
+    sku: Code | None = None
+    warehouse: Code | None = None
+
+
+class OrdersQuery(PageQuery):
+    """GET /v1/orders."""
+
+    status: OrderStatus | None = None
 
 
 class Address(Strict):

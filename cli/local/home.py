@@ -99,6 +99,7 @@ class Secrets:
     nats_password: str
     link_key: str
     secrets_key: str
+    cursor_key: str
     role_passwords: Mapping[str, str]
 
 
@@ -119,6 +120,7 @@ def make_secrets() -> Secrets:
         nats_password=secrets.token_urlsafe(24),
         link_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         secrets_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        cursor_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         role_passwords={role: secrets.token_urlsafe(24) for role in ROLES},
     )
 

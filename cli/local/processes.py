@@ -62,6 +62,7 @@ def _gateway(stack: Stack) -> Mapping[str, str]:
         "SKUTRAIL_DATABASE_URL": stack.databases["gateway"].application,
         "SKUTRAIL_HTTP_HOST": LOOPBACK,
         "SKUTRAIL_HTTP_PORT": str(stack.ports["gateway"]),
+        "SKUTRAIL_CURSOR_KEY": stack.secrets.cursor_key,
         **{f"SKUTRAIL_{service.name.upper()}_ADDR": stack.address(service.name) for service in SERVICES},
     }
 

@@ -47,7 +47,7 @@ for name in inventory shipments orders webhooks migrate; do
 done
 
 secret application-keys Opaque
-for name in link-key secrets-key; do
+for name in link-key secrets-key cursor-key; do
     value=$(key)
     entry "$name" "$value"
 done

@@ -48,7 +48,7 @@ def test_two_runs_of_the_script_have_nothing_in_common() -> None:
 
     first, second = values(), values()
 
-    assert len(first) == len(second) == 11 + 5 + 2
+    assert len(first) == len(second) == 11 + 5 + 3
     assert not first & second
 
 

@@ -13,6 +13,7 @@ from cli.local.stack import free_ports
 from cli.provision import DatabaseUrls
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.cursors import Cursors
 from gateway.intake import HELD_BYTES_MAX, Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets, Limit
@@ -101,6 +102,7 @@ async def _open(
         gatekeeper=gatekeeper,
         readiness=readiness,
         intake=Intake(body_bytes),
+        cursors=Cursors(bytes(32)),
         key_is_required=key_is_required,
     )
     serving = await serve(app, host="127.0.0.1", port=0)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from chassis.errors import Fault
+from chassis.wire import enum_name
 from gateway import requests, validation
 from gateway.countries import COUNTRIES
 from services.webhooks import domain
+from skutrail.v1 import inventory_pb2, orders_pb2
 
 MOVEMENT = {"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814"}
 SHIPMENT = {
@@ -340,3 +342,12 @@ def test_a_pointer_is_short_however_long_a_members_name() -> None:
 @pytest.mark.parametrize("model", [requests.Movement, requests.Shipment, requests.Subscription])
 def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
     assert model.model_json_schema()["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "enum"), [(requests.Reason, inventory_pb2.Reason), (requests.OrderStatus, orders_pb2.OrderStatus)]
+)
+def test_a_word_of_the_reference_is_one_of_the_contract(words: Any, enum: Any) -> None:
+    names = {enum_name(enum.DESCRIPTOR, number) for number in enum.values()}
+
+    assert set(get_args(words)) == names - {"unspecified"}
