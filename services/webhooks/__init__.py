@@ -1,13 +1,15 @@
 """Webhooks: subscriptions to events, and the signed deliveries to them.
 
 Owns      every subscription and its secret, the events they asked for, every delivery and every attempt.
-Answers   Subscribe, GetSubscription, LookUpAnswer (proto/skutrail/v1/webhooks.proto).
+Answers   Subscribe, Get-, List-, Update- and DeleteSubscription, ListEventTypes, LookUpAnswer
+          (proto/skutrail/v1/webhooks.proto).
 Publishes nothing; it speaks to the world by HTTP.
 Listens   to inventory.*, shipment.* and order.*: each event becomes one delivery per matching subscription.
 
 Must always hold
 - an event reaches each subscription that was active when it was handled: at least once, under one webhook-id
 - one delivery per (subscription, event); a delivery that ended stays ended
+- an attempt is made only where the subscription was active as its delivery was claimed; a deleted one is found no more
 - the bytes that are stored are signed and sent, unchanged on every attempt
 - no dial leaves for a private, loopback, link-local or metadata address, unless the operator opened it
 - a secret lies in the database only sealed, and is told once, in the answer that made it

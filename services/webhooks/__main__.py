@@ -10,7 +10,7 @@ from chassis.config import Key, ServiceSettings
 from chassis.consumer import Consumer
 from chassis.ids import new_id
 from chassis.process import Resources, Service, run_service
-from services.webhooks import store
+from services.webhooks import store, subscriptions
 from services.webhooks.addresses import Guard, parse_allow
 from services.webhooks.delivery import Sender
 from services.webhooks.egress import Egress
@@ -39,7 +39,7 @@ async def wire(settings: Settings, resources: Resources) -> Service:
         add_servicer=lambda grpc_server: webhooks_pb2_grpc.add_WebhooksServicer_to_server(server, grpc_server),
         service_name="skutrail.v1.Webhooks",
         workers=[sender, *(Consumer(resources.nats, spec, listener.handlers, database) for spec in CONSUMERS)],
-        purges=[store.purge_deliveries, store.purge_events],
+        purges=[store.purge_deliveries, store.purge_events, subscriptions.purge],
         close=[opened.aclose],
     )
 

@@ -22,6 +22,16 @@ def faults_of(request: webhooks_pb2.SubscribeRequest, guard: Guard) -> list[Fiel
     ]
 
 
+def faults_of_change(request: webhooks_pb2.UpdateSubscriptionRequest, guard: Guard) -> list[FieldFault]:
+    """Of what is given, by the same rules."""
+    return [
+        *(_faults_of_url(request.url, guard) if request.HasField("url") else ()),
+        *(_faults_of_events(request.events) if request.events else ()),
+        *(_faults_of_status(request.status) if request.HasField("status") else ()),
+        *_faults_of_description(request.description),
+    ]
+
+
 def _faults_of_url(url: str, guard: Guard) -> list[FieldFault]:
     try:
         check_url(url, guard)
@@ -45,6 +55,12 @@ def _faults_of_events(events: Sequence[str]) -> list[FieldFault]:
 def _faults_of_secret(secret: str) -> list[FieldFault]:
     fault = fault_of_secret(secret)
     return [FieldFault("/secret", "bad_secret", f"The secret {fault}.")] if fault else []
+
+
+def _faults_of_status(status: webhooks_pb2.SubscriptionStatus) -> list[FieldFault]:
+    if status in (webhooks_pb2.SUBSCRIPTION_STATUS_ACTIVE, webhooks_pb2.SUBSCRIPTION_STATUS_DISABLED):
+        return []
+    return [FieldFault("/status", "unknown_value", "Must be active or disabled.")]
 
 
 def _faults_of_description(description: str) -> list[FieldFault]:

@@ -7,21 +7,22 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
-# The public catalogue of proto/skutrail/v1/events.proto. allocation.changed is between services only.
-EVENT_TYPES = (
-    "inventory.updated",
-    "inventory.shortfall",
-    "shipment.created",
-    "shipment.allocated",
-    "shipment.backordered",
-    "shipment.label_ready",
-    "shipment.shipped",
-    "shipment.delivered",
-    "shipment.canceled",
-    "shipment.failed",
-    "order.updated",
-    "webhook.ping",
-)
+# The public catalogue of proto/skutrail/v1/events.proto: {type: what it says happened, in one sentence for readers}.
+# allocation.changed is between services only.
+EVENT_TYPES: Mapping[str, str] = {
+    "inventory.updated": "A movement was recorded in the ledger, and a balance changed.",
+    "inventory.shortfall": "An adjustment left less stock than shipments hold; the youngest of them wait again.",
+    "shipment.created": "A shipment was accepted and is queued for allocation.",
+    "shipment.allocated": "Stock is held for every line of a shipment.",
+    "shipment.backordered": "There is not enough stock for a shipment; it waits for more.",
+    "shipment.label_ready": "The label of a shipment can be fetched.",
+    "shipment.shipped": "A shipment left the warehouse, and its stock with it.",
+    "shipment.delivered": "The carrier delivered a shipment.",
+    "shipment.canceled": "A shipment was canceled, and the stock held for it is free again.",
+    "shipment.failed": "The carrier refused a shipment, and the stock held for it is free again.",
+    "order.updated": "The status or the allocations of an order changed.",
+    "webhook.ping": "Somebody asked to try a webhook out; nothing happened to stock, shipments or orders.",
+}
 
 
 def patterns_matching(event_type: str) -> tuple[str, ...]:
@@ -122,7 +123,8 @@ def judge(answer: Answer, *, attempts_made: int, now: datetime, jitter: float) -
     )
 
 
-# A delivery whose subscription was disabled while it waited ends without an attempt.
+# A delivery that comes due while its subscription is disabled or deleted ends without an attempt: who switched the
+# events off does not expect old ones when switching them on again, and a backlog must not wait for ever.
 ABANDONED = Verdict(TRANSITIONS[Status.PENDING][Outcome.GONE], next_attempt_at=None, disables_subscription=False)
 
 

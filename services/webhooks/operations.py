@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import inbox, wire
 from chassis.errors import Fault, FieldFault
 from chassis.ids import IdMaker
-from services.webhooks import events, signing, store
+from services.webhooks import events, signing, store, subscriptions
 from services.webhooks.addresses import Guard
-from services.webhooks.checks import faults_of
-from services.webhooks.domain import Subscription, Verdict, patterns_matching
+from services.webhooks.checks import faults_of, faults_of_change
+from services.webhooks.domain import EVENT_TYPES, Subscription, Verdict, patterns_matching
 from services.webhooks.secrets import Vault
 from services.webhooks.store import Attempt, Claimed
 from skutrail.v1 import events_pb2, webhooks_pb2
@@ -38,23 +39,24 @@ async def subscribe(
     """
     faults = faults_of(request, guard)
     if not faults:
-        faults = await _faults_of_number(tx, request.tenant_id)
+        faults = await _faults_of_number(tx, request.tenant_id, pointer="")
     if faults:
         raise Fault("validation_failed", "The webhook is not valid.", fields=faults)
     subscription = _subscription(request, make_id("whk"), now)
     secret = request.secret if request.HasField("secret") else signing.make_secret(make_key(signing.MADE_KEY_BYTES))
     sealed = vault.seal(secret, tenant_id=subscription.tenant_id, subscription_id=subscription.id)
-    await store.add_subscription(tx, subscription, sealed)
+    await subscriptions.add(tx, subscription, sealed)
     made_secret = None if request.HasField("secret") else base64.b64encode(sealed).decode()
     return webhooks_pb2.SubscribeReply(subscription=to_message(subscription), made_secret=made_secret)
 
 
-async def _faults_of_number(tx: AsyncConnection, tenant_id: str) -> list[FieldFault]:
-    # Two that count at the same time would both find room for the last one.
-    await store.queue_up(tx, tenant_id)
-    if await store.count_active(tx, tenant_id) < ACTIVE_PER_TENANT_MAX:
+async def _faults_of_number(tx: AsyncConnection, tenant_id: str, *, pointer: str) -> list[FieldFault]:
+    # Two that count at the same time would both find room for the last one. Who holds a row may wait here, and nobody
+    # who passed waits for a row: they cannot deadlock.
+    await subscriptions.queue_up(tx, tenant_id)
+    if await subscriptions.count_active(tx, tenant_id) < ACTIVE_PER_TENANT_MAX:
         return []
-    return [FieldFault("", "too_many", f"At most {ACTIVE_PER_TENANT_MAX} webhooks can be active.")]
+    return [FieldFault(pointer, "too_many", f"At most {ACTIVE_PER_TENANT_MAX} webhooks can be active.")]
 
 
 def open_reply(
@@ -70,23 +72,74 @@ def open_reply(
 
 async def get_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> webhooks_pb2.Subscription:
     """Raises Fault `not_found`: unknown, or another tenant's."""
-    subscription = await store.find_subscription(tx, tenant_id, subscription_id)
+    subscription = await subscriptions.find(tx, tenant_id, subscription_id)
     if subscription is None:
-        raise Fault("not_found", "There is no such webhook.")
+        raise _not_found()
     return to_message(subscription)
+
+
+async def list_subscriptions(
+    tx: AsyncConnection, tenant_id: str, *, after_id: str | None, limit: int
+) -> webhooks_pb2.ListSubscriptionsReply:
+    """A page of `limit`, the newest first, behind the subscription `after_id`, even where that was deleted since."""
+    found = await subscriptions.page(tx, tenant_id, after_id=after_id, limit=limit + 1)
+    messages = [to_message(subscription) for subscription in found[:limit]]
+    return webhooks_pb2.ListSubscriptionsReply(subscriptions=messages, has_more=len(found) > limit)
+
+
+async def update_subscription(
+    tx: AsyncConnection, request: webhooks_pb2.UpdateSubscriptionRequest, *, guard: Guard
+) -> webhooks_pb2.Subscription:
+    """Changes what is given.
+
+    Every attempt from now on goes to the new address, of deliveries that wait too. What comes due while a subscription
+    is disabled ends as failed without an attempt; what comes due after it is active again is sent. One that a 410
+    disabled may be made active again.
+
+    Raises Fault `not_found`, or `validation_failed` with every fault of what is given.
+    """
+    subscription = await subscriptions.lock(tx, request.tenant_id, request.id)
+    if subscription is None:
+        raise _not_found()
+    faults = faults_of_change(request, guard)
+    changed = _changed(subscription, request)
+    if not faults and changed.is_active and not subscription.is_active:
+        faults = await _faults_of_number(tx, request.tenant_id, pointer="/status")
+    if faults:
+        raise Fault("validation_failed", "The change is not valid.", fields=faults)
+    await subscriptions.save(tx, changed)
+    return to_message(changed)
+
+
+async def delete_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str, *, now: datetime) -> None:
+    """Ends a subscription: it is not found any more, and nothing more is sent.
+
+    An attempt that is under way may still arrive. What waits ends as failed without an attempt when it comes due.
+    Deliveries and attempts stay until the retention takes them, and the subscription then goes with them.
+
+    Raises Fault `not_found`: unknown, another tenant's, or deleted before.
+    """
+    if not await subscriptions.delete(tx, tenant_id, subscription_id, now):
+        raise _not_found()
+
+
+def list_event_types() -> webhooks_pb2.ListEventTypesReply:
+    """The public catalogue. A subscription may name each of these, a family as `shipment.*`, or `*`."""
+    types = [webhooks_pb2.EventType(type=name, description=sentence) for name, sentence in EVENT_TYPES.items()]
+    return webhooks_pb2.ListEventTypesReply(event_types=types)
 
 
 async def fan_out(tx: AsyncConnection, event: events_pb2.Event, *, now: datetime, make_id: IdMaker) -> int:
     """Writes one delivery per matching subscription, once per event; returns how many."""
     if not await inbox.claim(tx, INBOX, event.id):
         return 0
-    subscriptions = await store.matching_subscriptions(tx, event.tenant_id, patterns_matching(event.type))
-    if not subscriptions:
+    matching = await subscriptions.matching(tx, event.tenant_id, patterns_matching(event.type))
+    if not matching:
         return 0
     ids = {"tenant_id": event.tenant_id, "event_id": event.id}
     occurred_at = wire.moment(event.occurred_at)
     await store.add_event(tx, **ids, event_type=event.type, body=events.render(event), occurred_at=occurred_at)
-    deliveries = {make_id("whd"): subscription_id for subscription_id in subscriptions}
+    deliveries = {make_id("whd"): subscription_id for subscription_id in matching}
     await store.add_deliveries(tx, **ids, subscription_ids=deliveries, now=now)
     return len(deliveries)
 
@@ -101,7 +154,8 @@ async def settle(
     if attempt:
         await store.add_attempt(tx, claimed, attempt)
     if verdict.disables_subscription:
-        await store.disable(tx, claimed.tenant_id, claimed.subscription_id)
+        # Only what is still subscribed with that address: it may have moved while the attempt was under way.
+        await subscriptions.disable(tx, claimed.tenant_id, claimed.subscription_id, url=claimed.url)
     return True
 
 
@@ -127,3 +181,18 @@ def _subscription(request: webhooks_pb2.SubscribeRequest, subscription_id: str, 
         description=request.description if request.HasField("description") else None,
         created_at=now,
     )
+
+
+def _changed(subscription: Subscription, request: webhooks_pb2.UpdateSubscriptionRequest) -> Subscription:
+    is_active = request.status == webhooks_pb2.SUBSCRIPTION_STATUS_ACTIVE
+    return replace(
+        subscription,
+        url=request.url if request.HasField("url") else subscription.url,
+        events=tuple(request.events) or subscription.events,
+        is_active=is_active if request.HasField("status") else subscription.is_active,
+        description=(request.description or None) if request.HasField("description") else subscription.description,
+    )
+
+
+def _not_found() -> Fault:
+    return Fault("not_found", "There is no such webhook.")

@@ -15,6 +15,8 @@ from services.webhooks.addresses import Guard
 from services.webhooks.secrets import Vault
 from skutrail.v1 import common_pb2, webhooks_pb2, webhooks_pb2_grpc
 
+PAGE_MAX = 100
+
 
 class WebhooksServer(webhooks_pb2_grpc.WebhooksServicer):
     def __init__(
@@ -58,6 +60,32 @@ class WebhooksServer(webhooks_pb2_grpc.WebhooksServicer):
         self, request: webhooks_pb2.GetSubscriptionRequest, context: Context
     ) -> webhooks_pb2.Subscription:
         return await self._database.run(lambda tx: operations.get_subscription(tx, request.tenant_id, request.id))
+
+    async def ListSubscriptions(
+        self, request: webhooks_pb2.ListSubscriptionsRequest, context: Context
+    ) -> webhooks_pb2.ListSubscriptionsReply:
+        after_id = request.after_id if request.HasField("after_id") else None
+        limit = min(max(request.limit, 1), PAGE_MAX)
+        return await self._database.run(
+            lambda tx: operations.list_subscriptions(tx, request.tenant_id, after_id=after_id, limit=limit)
+        )
+
+    async def UpdateSubscription(
+        self, request: webhooks_pb2.UpdateSubscriptionRequest, context: Context
+    ) -> webhooks_pb2.Subscription:
+        return await self._database.run(lambda tx: operations.update_subscription(tx, request, guard=self._guard))
+
+    async def DeleteSubscription(
+        self, request: webhooks_pb2.DeleteSubscriptionRequest, context: Context
+    ) -> webhooks_pb2.DeleteSubscriptionReply:
+        now = self._clock()
+        await self._database.run(lambda tx: operations.delete_subscription(tx, request.tenant_id, request.id, now=now))
+        return webhooks_pb2.DeleteSubscriptionReply()
+
+    async def ListEventTypes(
+        self, request: webhooks_pb2.ListEventTypesRequest, context: Context
+    ) -> webhooks_pb2.ListEventTypesReply:
+        return operations.list_event_types()
 
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context

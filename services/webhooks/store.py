@@ -1,32 +1,12 @@
-"""What is remembered: subscriptions, events, deliveries, attempts. Queries only, no rules."""
+"""What is remembered: events, deliveries, attempts. Queries only, no rules. Subscriptions are in subscriptions.py."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.webhooks.domain import Answer, Status, Subscription, Verdict
-
-_ADD_SUBSCRIPTION = text("""
-    INSERT INTO subscription (tenant_id, id, url, events, status, description, secret, created_at)
-    VALUES (:tenant_id, :id, :url, CAST(:events AS text[]), 'active', :description, :secret, :created_at)
-""")
-
-_SUBSCRIPTION = text("""
-    SELECT tenant_id, id, url, events, status = 'active' AS is_active, description, created_at
-    FROM subscription WHERE tenant_id = :tenant_id AND id = :id
-""")
-
-_QUEUE_UP = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant_id, 0))")
-
-_COUNT_ACTIVE = text("SELECT count(*) FROM subscription WHERE tenant_id = :tenant_id AND status = 'active'")
-
-_MATCHING = text("""
-    SELECT id FROM subscription
-    WHERE tenant_id = :tenant_id AND status = 'active' AND events && CAST(:patterns AS text[])
-""")
+from services.webhooks.domain import Answer, Status, Verdict
 
 _ADD_EVENT = text("""
     INSERT INTO event (tenant_id, id, type, body, occurred_at)
@@ -117,8 +97,6 @@ _ADD_ATTEMPT = text("""
     VALUES (:tenant_id, :delivery_id, :number, :at, :status_code, :error, :duration_ms)
 """)
 
-_DISABLE = text("UPDATE subscription SET status = 'disabled' WHERE tenant_id = :tenant_id AND id = :id")
-
 _PURGE_DELIVERIES = text("""
     WITH old AS (
         SELECT tenant_id, id FROM delivery WHERE ended_at < CAST(:before AS timestamptz) LIMIT :limit
@@ -137,7 +115,7 @@ _PURGE_EVENTS = text("""
     )
 """)
 
-RETENTION = timedelta(days=30)  # of deliveries that have ended, with their attempts and their events
+RETENTION = timedelta(days=30)  # of deliveries that have ended, with their attempts, events and deleted subscriptions
 
 
 @dataclass(frozen=True)
@@ -162,39 +140,6 @@ class Attempt:
     at: datetime
     answer: Answer
     duration_ms: int
-
-
-async def add_subscription(tx: AsyncConnection, subscription: Subscription, secret: bytes) -> None:
-    row = {
-        "tenant_id": subscription.tenant_id,
-        "id": subscription.id,
-        "url": subscription.url,
-        "events": list(subscription.events),
-        "description": subscription.description,
-        "secret": secret,
-        "created_at": subscription.created_at,
-    }
-    await tx.execute(_ADD_SUBSCRIPTION, row)
-
-
-async def find_subscription(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> Subscription | None:
-    row = (await tx.execute(_SUBSCRIPTION, {"tenant_id": tenant_id, "id": subscription_id})).first()
-    return _subscription(row) if row is not None else None
-
-
-async def queue_up(tx: AsyncConnection, tenant_id: str) -> None:
-    """Lets the transactions that add to one tenant's subscriptions pass one after the other."""
-    await tx.execute(_QUEUE_UP, {"tenant_id": tenant_id})
-
-
-async def count_active(tx: AsyncConnection, tenant_id: str) -> int:
-    return int((await tx.execute(_COUNT_ACTIVE, {"tenant_id": tenant_id})).scalar_one())
-
-
-async def matching_subscriptions(tx: AsyncConnection, tenant_id: str, patterns: Sequence[str]) -> list[str]:
-    """Ids of the active subscriptions of a tenant that name one of the patterns."""
-    rows = await tx.execute(_MATCHING, {"tenant_id": tenant_id, "patterns": list(patterns)})
-    return [row.id for row in rows]
 
 
 async def add_event(
@@ -269,10 +214,6 @@ async def add_attempt(tx: AsyncConnection, claimed: Claimed, attempt: Attempt) -
     await tx.execute(_ADD_ATTEMPT, row)
 
 
-async def disable(tx: AsyncConnection, tenant_id: str, subscription_id: str) -> None:
-    await tx.execute(_DISABLE, {"tenant_id": tenant_id, "id": subscription_id})
-
-
 async def purge_deliveries(tx: AsyncConnection, now: datetime, limit: int) -> int:
     """Forgets deliveries that ended long ago; returns how many."""
     return (await tx.execute(_PURGE_DELIVERIES, {"before": now - RETENTION, "limit": limit})).rowcount
@@ -281,7 +222,3 @@ async def purge_deliveries(tx: AsyncConnection, now: datetime, limit: int) -> in
 async def purge_events(tx: AsyncConnection, now: datetime, limit: int) -> int:
     """Forgets events that are as old and have no delivery left; returns how many."""
     return (await tx.execute(_PURGE_EVENTS, {"before": now - RETENTION, "limit": limit})).rowcount
-
-
-def _subscription(row: Row) -> Subscription:  # type: ignore[type-arg]
-    return Subscription(**{**row._mapping, "events": tuple(row.events)})

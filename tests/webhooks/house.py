@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database
@@ -22,6 +23,14 @@ from services.webhooks.secrets import Vault
 from skutrail.v1 import events_pb2, webhooks_pb2
 
 LOOPBACK = Guard(parse_allow("127.0.0.0/8"))
+MADE = b"made-by-the-service-for-a-tenant"  # the key of every secret that is made
+
+_MANY = text("""
+    INSERT INTO subscription (tenant_id, id, url, events, status, secret, created_at, deleted_at)
+    SELECT 'acc_1:test', 'whk_many' || lpad(CAST(n AS text), 6, '0'), 'https://your.app/', '{*}', :status, '', :now,
+           CAST(:deleted_at AS timestamptz)
+    FROM generate_series(1, :count) n
+""")
 
 
 @dataclass
@@ -70,6 +79,12 @@ class House:
         )
         return reply.subscription.id
 
+    async def make_many(self, count: int, *, status: str = "active", deleted_at: datetime | None = None) -> None:
+        """Subscriptions that stand there already, more than one would like to make one by one."""
+        row = {"count": count, "status": status if deleted_at is None else "disabled", "deleted_at": deleted_at}
+        async with self.database.transaction() as tx:
+            await tx.execute(_MANY, row | {"now": self.clock()})
+
     async def announce(self, event: events_pb2.Event, sender: Sender | None = None) -> events_pb2.Event:
         """Hands the event to the listener, and wakes the sender where there is one."""
         listener = Listener(
@@ -80,6 +95,13 @@ class House:
         )
         await listener.fan_out(event)
         return event
+
+    async def send_due(self, jitter: float = 0.0) -> int:
+        """One round of a sender, to its end; returns how many deliveries it took."""
+        sender = self.make_sender(jitter=jitter)
+        started = await sender.send_due()
+        await sender.finish()
+        return started
 
     async def claim(
         self, limit: int = IN_FLIGHT_MAX, *, per_tenant_max: int = IN_FLIGHT_PER_TENANT_MAX

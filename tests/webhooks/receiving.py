@@ -53,12 +53,13 @@ def answering(status: int, headers: dict[str, str] | None = None) -> Answerer:
 class Gate:
     """A receiver's answer that waits until it is opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int = 204) -> None:
+        self.status = status
         self.opened = asyncio.Event()
 
     async def answer(self, _: web.Request) -> web.StreamResponse:
         await self.opened.wait()
-        return web.Response(status=204)
+        return web.Response(status=self.status)
 
 
 @asynccontextmanager

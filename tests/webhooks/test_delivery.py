@@ -25,20 +25,12 @@ DELIVERIES = "SELECT status, attempts_made, claim FROM delivery ORDER BY created
 ATTEMPTS = "SELECT number, status_code, error FROM attempt ORDER BY delivery_id, number"
 
 
-async def send_due(house: House, jitter: float = 0.0) -> int:
-    """One round of a sender, to its end."""
-    sender = house.make_sender(jitter=jitter)
-    started = await sender.send_due()
-    await sender.finish()
-    return started
-
-
 @pytest.mark.parametrize("secret", ["whsec_REPLACE", make_secret(bytes(32)), "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 async def test_a_delivery_verifies_with_both_libraries(house: House, secret: str) -> None:
     async with receiving() as receiver:
         await house.subscribe(receiver.url, secret=secret)
         event = await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
 
     (received,) = receiver.requests
     assert standardwebhooks.Webhook(secret).verify(received.body, received.headers) == json.loads(received.body)
@@ -63,11 +55,11 @@ async def test_a_refused_delivery_is_tried_ten_times_by_the_schedule_and_then_fa
             wait = step * (1 + 0.2 * jitter)
             if wait:
                 house.clock.advance(wait - timedelta(milliseconds=1))
-                assert await send_due(house, jitter) == 0
+                assert await house.send_due(jitter) == 0
                 house.clock.advance(timedelta(milliseconds=2))
-            assert await send_due(house, jitter) == 1
+            assert await house.send_due(jitter) == 1
         house.clock.advance(timedelta(days=30))
-        assert await send_due(house, jitter) == 0
+        assert await house.send_due(jitter) == 0
 
     assert len(receiver.requests) == 10
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
@@ -82,12 +74,12 @@ async def test_a_delivery_that_succeeds_late_ends_there(house: House) -> None:
         receiver.answer = answering(503)
         await house.subscribe(receiver.url)
         await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
         receiver.answer = None
         house.clock.advance(DELAYS[1])
-        await send_due(house)
+        await house.send_due()
         house.clock.advance(timedelta(days=30))
-        await send_due(house)
+        await house.send_due()
 
     assert len(receiver.requests) == 2
     assert await house.rows(DELIVERIES) == [("delivered", 2, None)]
@@ -103,7 +95,7 @@ async def test_retry_after_is_waited_for(house: House, status: int, form: str) -
         receiver.answer = answering(status, {"retry-after": asked})
         await house.subscribe(receiver.url)
         await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
 
     assert await house.rows("SELECT due_at FROM delivery") == [(until,)]
 
@@ -113,10 +105,10 @@ async def test_410_disables_the_subscription_and_what_waited_for_it_ends_without
         receiver.answer = answering(410)
         gone = await house.subscribe(receiver.url)
         await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
         # Written by a fan-out that saw the subscription while it was active.
         await house.database.run(lambda tx: _write_delivery(tx, house, gone))
-        await send_due(house)
+        await house.send_due()
         await house.announce(an_event())
 
     assert len(receiver.requests) == 1
@@ -136,7 +128,7 @@ async def test_a_redirect_is_a_failed_attempt(house: House) -> None:
         receiver.answer = answering(307, {"location": target.url})
         await house.subscribe(receiver.url)
         await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
 
     assert target.requests == []
     assert await house.rows(ATTEMPTS) == [(1, 307, None)]
@@ -161,7 +153,7 @@ async def test_a_secret_that_does_not_open_fails_its_own_delivery_and_no_other(h
         house.vault = Vault(bytes(32))
         await house.subscribe(receiver.url)
         await house.announce(an_event())
-        await send_due(house)
+        await house.send_due()
 
     assert len(receiver.requests) == 1
     assert sorted(await house.rows(ATTEMPTS), key=str) == [(1, 204, None), (1, None, "internal_error")]
@@ -180,9 +172,9 @@ async def test_a_worker_that_dies_between_send_and_record_is_followed_by_another
         gate.opened.set()
 
         house.clock.advance(LEASE - timedelta(seconds=1))
-        assert await send_due(house) == 0
+        assert await house.send_due() == 0
         house.clock.advance(timedelta(seconds=2))
-        assert await send_due(house) == 1
+        assert await house.send_due() == 1
 
     first, second = receiver.requests
     assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -202,7 +194,7 @@ async def test_a_worker_that_lost_its_lease_changes_nothing(house: House) -> Non
 
         receiver.answer = answering(500)
         house.clock.advance(LEASE + timedelta(seconds=1))
-        assert await send_due(house) == 1
+        assert await house.send_due() == 1
         gate.opened.set()
         await slow.finish()
 

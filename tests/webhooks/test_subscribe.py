@@ -1,7 +1,6 @@
 """Subscribing by call: keyed, checked whole, and its secret told once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from hashlib import sha256
 
 import pytest
@@ -10,36 +9,15 @@ from cryptography.exceptions import InvalidTag
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import rpc
-from chassis.clock import utc_now
 from chassis.errors import Fault, FieldFault
-from chassis.ids import new_id
 from services.webhooks import operations
 from services.webhooks.secrets import Vault
-from services.webhooks.server import WebhooksServer
 from skutrail.v1 import common_pb2, webhooks_pb2, webhooks_pb2_grpc
 from tests.webhooks.building import an_event
-from tests.webhooks.house import LOOPBACK, House
+from tests.webhooks.house import MADE, House
 from tests.webhooks.receiving import receiving
 
-MADE = b"made-by-the-service-for-a-tenant"
 MADE_SECRET = "whsec_bWFkZS1ieS10aGUtc2VydmljZS1mb3ItYS10ZW5hbnQ="
-
-
-@pytest.fixture
-async def webhooks(house: House) -> AsyncIterator[webhooks_pb2_grpc.WebhooksStub]:
-    """The service as its callers see it."""
-    servicer = WebhooksServer(
-        house.database, LOOPBACK, house.vault, clock=utc_now, make_id=new_id, make_key=lambda size: MADE[:size]
-    )
-    server = rpc.Server("127.0.0.1:0", ready=house.database.is_up)
-    await server.start(
-        lambda grpc_server: webhooks_pb2_grpc.add_WebhooksServicer_to_server(servicer, grpc_server),
-        ["skutrail.v1.Webhooks"],
-    )
-    channel = rpc.channel(f"127.0.0.1:{server.port}")
-    yield webhooks_pb2_grpc.WebhooksStub(channel)
-    await channel.close()
-    await server.stop()
 
 
 def a_request(key: str = "key-1", tenant_id: str = "acc_1:test", **fields: object) -> webhooks_pb2.SubscribeRequest:

@@ -97,14 +97,16 @@ class WebhooksServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateSubscription(self, request, context):
-        """Changes what is given. Its deliveries that are due go to the new address.
+        """Changes what is given. Every attempt from now on goes to the new address. What comes due while it is disabled ends
+        as failed without an attempt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSubscription(self, request, context):
-        """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once.
+        """Ends a subscription: nothing more is sent, but for an attempt that is under way, and it is not found any more: not
+        by a second call either.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,9 +39,13 @@ class WebhooksStub:
     ListSubscriptions: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListSubscriptionsRequest, _webhooks_pb2.ListSubscriptionsReply]
     """Subscriptions, newest first."""
     UpdateSubscription: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateSubscriptionRequest, _webhooks_pb2.Subscription]
-    """Changes what is given. Its deliveries that are due go to the new address."""
+    """Changes what is given. Every attempt from now on goes to the new address. What comes due while it is disabled ends
+    as failed without an attempt.
+    """
     DeleteSubscription: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteSubscriptionRequest, _webhooks_pb2.DeleteSubscriptionReply]
-    """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+    """Ends a subscription: nothing more is sent, but for an attempt that is under way, and it is not found any more: not
+    by a second call either.
+    """
     ListEventTypes: _grpc.UnaryUnaryMultiCallable[_webhooks_pb2.ListEventTypesRequest, _webhooks_pb2.ListEventTypesReply]
     """The catalogue of public events."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
@@ -56,9 +60,13 @@ class WebhooksAsyncStub(WebhooksStub):
     ListSubscriptions: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListSubscriptionsRequest, _webhooks_pb2.ListSubscriptionsReply]  # type: ignore[assignment]
     """Subscriptions, newest first."""
     UpdateSubscription: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.UpdateSubscriptionRequest, _webhooks_pb2.Subscription]  # type: ignore[assignment]
-    """Changes what is given. Its deliveries that are due go to the new address."""
+    """Changes what is given. Every attempt from now on goes to the new address. What comes due while it is disabled ends
+    as failed without an attempt.
+    """
     DeleteSubscription: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.DeleteSubscriptionRequest, _webhooks_pb2.DeleteSubscriptionReply]  # type: ignore[assignment]
-    """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+    """Ends a subscription: nothing more is sent, but for an attempt that is under way, and it is not found any more: not
+    by a second call either.
+    """
     ListEventTypes: _aio.UnaryUnaryMultiCallable[_webhooks_pb2.ListEventTypesRequest, _webhooks_pb2.ListEventTypesReply]  # type: ignore[assignment]
     """The catalogue of public events."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
@@ -94,7 +102,9 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _webhooks_pb2.UpdateSubscriptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhooks_pb2.Subscription, _abc.Awaitable[_webhooks_pb2.Subscription]]:
-        """Changes what is given. Its deliveries that are due go to the new address."""
+        """Changes what is given. Every attempt from now on goes to the new address. What comes due while it is disabled ends
+        as failed without an attempt.
+        """
 
     @_abc_1.abstractmethod
     def DeleteSubscription(
@@ -102,7 +112,9 @@ class WebhooksServicer(metaclass=_abc_1.ABCMeta):
         request: _webhooks_pb2.DeleteSubscriptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhooks_pb2.DeleteSubscriptionReply, _abc.Awaitable[_webhooks_pb2.DeleteSubscriptionReply]]:
-        """Ends a subscription: nothing more is sent, and it is not found any more. Idempotent for whoever asks twice at once."""
+        """Ends a subscription: nothing more is sent, but for an attempt that is under way, and it is not found any more: not
+        by a second call either.
+        """
 
     @_abc_1.abstractmethod
     def ListEventTypes(

@@ -19,8 +19,14 @@ CREATE TABLE subscription (
     description text,
     secret      bytea       NOT NULL,  -- sealed (secrets.py)
     created_at  timestamptz NOT NULL,
-    PRIMARY KEY (tenant_id, id)
+    deleted_at  timestamptz,
+    PRIMARY KEY (tenant_id, id),
+    CONSTRAINT deleted_is_disabled CHECK (deleted_at IS NULL OR status = 'disabled')
 );
+-- What was disabled or deleted slows neither the fan-out nor a page down.
+CREATE INDEX subscription_active ON subscription (tenant_id, id) WHERE status = 'active';
+CREATE INDEX subscription_listed ON subscription (tenant_id, id) WHERE deleted_at IS NULL;
+CREATE INDEX subscription_deleted_at ON subscription (deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE event (
     tenant_id   text        NOT NULL,
@@ -71,7 +77,7 @@ CREATE TABLE attempt (
 """
 
 GRANTS = f"""
-GRANT SELECT, INSERT, UPDATE (status) ON subscription TO {ROLE};
+GRANT SELECT, INSERT, UPDATE (url, events, status, description, deleted_at), DELETE ON subscription TO {ROLE};
 GRANT SELECT, INSERT, DELETE ON event, attempt TO {ROLE};
 GRANT SELECT, INSERT, UPDATE, DELETE ON delivery TO {ROLE};
 """
