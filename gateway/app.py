@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import docs, door, inventory, operate, orders, pages, shipments, webhooks
+from gateway import batches, docs, door, inventory, operate, orders, pages, shipments, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
 from gateway.cursors import Cursors
@@ -25,7 +25,9 @@ ROUTES = (
     #     method    path                          handler                       who    query        answers with
     Route("POST",   "/v1/inventory/ledger",       inventory.record_movement,    _KEY),
     Route("GET",    "/v1/inventory/ledger",       inventory.list_entries,       _KEY,  LedgerQuery),
+    Route("POST",   "/v1/inventory/ledger/batch", batches.record_batch,         _KEY),
     Route("GET",    _ENTRY,                       inventory.get_entry,          _KEY),
+    Route("POST",   "/v1/inventory/transfers",    batches.record_transfer,      _KEY),
     Route("GET",    "/v1/inventory/balance",      inventory.get_balance,        _KEY,  BalanceQuery),
     Route("GET",    "/v1/inventory/levels",       inventory.list_levels,        _KEY,  LevelsQuery),
     Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY),

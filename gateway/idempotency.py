@@ -32,9 +32,13 @@ def read_key(sent: Sequence[str], *, is_required: bool = False) -> str:
     if len(sent) > 1:
         raise Fault("idempotency_key_invalid", "The header was sent more than once.")
     key = _unquoted(sent[0])
-    if not (_VISIBLE_ASCII.fullmatch(key) and len(key) <= KEY_LENGTH_MAX):
+    if not is_key(key):
         raise Fault("idempotency_key_invalid", f"A key is 1 to {KEY_LENGTH_MAX} visible ASCII characters.")
     return key
+
+
+def is_key(text: str) -> bool:
+    return len(text) <= KEY_LENGTH_MAX and _VISIBLE_ASCII.fullmatch(text) is not None
 
 
 def _unquoted(value: str) -> str:
@@ -49,3 +53,8 @@ def fingerprint(*, route: str, path: str, query: str, body: bytes) -> bytes:
     """SHA-256 of what makes two requests the same; `body` is canonical, `query` is still encoded."""
     place = json.dumps([route, path, sorted(query.split("&"))]).encode()
     return hashlib.sha256(place + b"\n" + body).digest()
+
+
+def line_fingerprint(*, route: str, line: bytes) -> bytes:
+    """The same of one line of a batch that has a key of its own; `line` is canonical."""
+    return hashlib.sha256(json.dumps(f"{route} line").encode() + b"\n" + line).digest()

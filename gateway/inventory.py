@@ -18,7 +18,7 @@ from skutrail.v1 import common_pb2, inventory_pb2
 
 
 async def _record(call: Call, movement: requests.Movement) -> tuple[inventory_pb2.LedgerEntry, bool]:
-    message = _movement_message(call.tenant_id, movement, call.idempotency)
+    message = movement_message(call.tenant_id, movement, call.idempotency)
     wanted = inventory_pb2.RecordMovementsRequest(movements=[message])
     reply = await rpc.call(call.upstream.inventory.RecordMovements, wanted)
     outcome = reply.outcomes[0]
@@ -27,7 +27,20 @@ async def _record(call: Call, movement: requests.Movement) -> tuple[inventory_pb
     return outcome.entry, outcome.replayed
 
 
-def _movement_message(
+def _show_entry(_: Call, entry: inventory_pb2.LedgerEntry) -> web.Response:
+    return respond(to_json(entry, only=("id", "sku", "warehouse", "qty", "balance", "created_at")))
+
+
+record_movement = Write(
+    model=requests.Movement,
+    send=_record,
+    stored=inventory_pb2.LedgerEntry,
+    show=_show_entry,
+    look_up=lambda upstream: upstream.inventory.LookUpAnswer,
+)
+
+
+def movement_message(
     tenant_id: str, movement: requests.Movement, idempotency: common_pb2.IdempotencyKey | None
 ) -> inventory_pb2.Movement:
     return inventory_pb2.Movement(
@@ -41,19 +54,6 @@ def _movement_message(
         expected_balance=movement.expected_balance,
         expected_seq=movement.expected_seq,
     )
-
-
-def _show_entry(entry: inventory_pb2.LedgerEntry) -> web.Response:
-    return respond(to_json(entry, only=("id", "sku", "warehouse", "qty", "balance", "created_at")))
-
-
-record_movement = Write(
-    model=requests.Movement,
-    send=_record,
-    stored=inventory_pb2.LedgerEntry,
-    show=_show_entry,
-    look_up=lambda upstream: upstream.inventory.LookUpAnswer,
-)
 
 
 async def get_entry(call: Call) -> web.Response:

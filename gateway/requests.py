@@ -15,10 +15,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_core import PydanticCustomError
 
 from gateway.countries import COUNTRIES
+from gateway.idempotency import KEY_LENGTH_MAX, is_key
 from gateway.validation import Strict
 
 QTY_MAX = 1_000_000_000
 LINE_ITEMS_MAX = 100
+MOVEMENTS_MAX = 1_000
 URL_LENGTH_MAX = 2048
 BALANCE_MAX = 2**63 - 1  # what the ledger can count to
 PAGE_DEFAULT, PAGE_MAX = 20, 100
@@ -77,6 +79,12 @@ def _country(code: str) -> str:
     if code not in COUNTRIES:
         raise PydanticCustomError("bad_country", "Must be a country code of ISO 3166-1 alpha-2, such as US.")
     return code
+
+
+def _idempotency_key(key: str) -> str:
+    if not is_key(key):
+        raise PydanticCustomError("bad_characters", f"Must be 1 to {KEY_LENGTH_MAX} visible ASCII characters.")
+    return key
 
 
 def _webhook_url(url: str) -> str:
@@ -169,6 +177,36 @@ class Movement(Strict):
         if qty < 0 and known.data.get("reason") == "receipt":
             raise PydanticCustomError("out_of_range", "Must be positive: a receipt adds stock.")
         return qty
+
+
+class BatchLine(Movement):
+    # Without one the line has no past: the key of the batch answers for it.
+    idempotency_key: Annotated[str, AfterValidator(_idempotency_key)] | None = None
+
+
+class Batch(Strict):
+    """POST /v1/inventory/ledger/batch."""
+
+    # All or nothing, or each for itself: too much of a difference to be guessed.
+    atomic: bool
+    movements: Annotated[list[BatchLine], Field(min_length=1, max_length=MOVEMENTS_MAX)]
+
+
+class Transfer(Strict):
+    """POST /v1/inventory/transfers."""
+
+    sku: Code
+    from_warehouse: Code
+    to_warehouse: Code
+    qty: Annotated[int, Field(ge=1, le=QTY_MAX)]
+    reference: Reference | None = None
+
+    @field_validator("to_warehouse")
+    @classmethod
+    def _leads_elsewhere(cls, to_warehouse: str, known: ValidationInfo) -> str:
+        if to_warehouse == known.data.get("from_warehouse"):
+            raise PydanticCustomError("same_warehouse", "Must be another warehouse than from_warehouse.")
+        return to_warehouse
 
 
 class BalanceQuery(Strict):

@@ -25,7 +25,7 @@ async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.
     return reply, reply.replayed
 
 
-def _show_created(reply: shipments_pb2.CreateShipmentReply) -> web.Response:
+def _show_created(_: Call, reply: shipments_pb2.CreateShipmentReply) -> web.Response:
     shown = to_json(reply.shipment, only=("id", "status", "label_url"))
     return respond(shown, status=202, location=f"/v1/shipments/{reply.shipment.id}")
 

@@ -74,6 +74,7 @@ _FINDINGS: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "This is required."),
     "extra_forbidden": ("unknown_field", "There is no such field here."),
     "int_type": ("wrong_type", "Must be a whole number."),
+    "bool_type": ("wrong_type", "Must be true or false."),
     "string_type": ("wrong_type", "Must be a string."),
     "list_type": ("wrong_type", "Must be a list."),
     "model_type": ("wrong_type", "Must be an object."),

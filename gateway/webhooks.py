@@ -20,7 +20,7 @@ async def _subscribe(call: Call, wanted: requests.Subscription) -> tuple[webhook
     return reply, reply.replayed
 
 
-def _show_subscribed(reply: webhooks_pb2.SubscribeReply) -> web.Response:
+def _show_subscribed(_: Call, reply: webhooks_pb2.SubscribeReply) -> web.Response:
     shown = to_json(reply.subscription, only=("id", "url", "events", "created_at"))
     if reply.HasField("made_secret"):
         # The only answer that ever holds a secret, and only one that we made ourselves.

@@ -33,9 +33,9 @@ class Write(Generic[Request, Reply]):
     model: type[Request]
     # Sends the valid request; raises the Fault that refuses it.
     send: Callable[[Call, Request], Awaitable[tuple[Reply, Replayed]]]
-    # The message that the owner stores under the key, and how it is shown.
+    # The message that the owner stores under the key, and how it is shown to this call.
     stored: type[Reply]
-    show: Callable[[Reply], web.Response]
+    show: Callable[[Call, Reply], web.Response]
     # The owner's LookUpAnswer.
     look_up: Callable[[Upstream], Callable[..., Awaitable[Any]]]
 
@@ -45,7 +45,7 @@ class Write(Generic[Request, Reply]):
         except Fault as refusal:
             return await self._replay(call, refusal)
         reply, replayed = await self.send(call, request)
-        return _marked(self.show(reply), replayed)
+        return _marked(self.show(call, reply), replayed)
 
     async def _replay(self, call: Call, refusal: Fault) -> web.Response:
         """The stored answer of a finished key, or else the refusal."""
@@ -57,7 +57,7 @@ class Write(Generic[Request, Reply]):
             raise refusal
         if answer.HasField("fault"):
             raise from_message(answer.fault)
-        return _marked(self.show(self.stored.FromString(answer.reply)), True)
+        return _marked(self.show(call, self.stored.FromString(answer.reply)), True)
 
 
 def _marked(response: web.Response, replayed: bool) -> web.Response:

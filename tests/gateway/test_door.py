@@ -15,7 +15,8 @@ from tests.gateway.asking import Answer
 from tests.gateway.conftest import Door
 
 LEDGER, SHIPMENTS, SUBSCRIBE = "/v1/inventory/ledger", "/v1/shipments", "/v1/webhooks/subscribe"
-POSTS = (LEDGER, SHIPMENTS, SUBSCRIBE)
+BATCH, TRANSFERS = "/v1/inventory/ledger/batch", "/v1/inventory/transfers"
+POSTS = (LEDGER, SHIPMENTS, SUBSCRIBE, BATCH, TRANSFERS)
 JSON_TYPE = "application/json"
 
 
