@@ -12,7 +12,7 @@ from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
 from gateway.middleware import GATEKEEPER, METRICS, admit, edge
 from gateway.operate import READINESS, Readiness
-from gateway.requests import BalanceQuery, LabelQuery, LedgerQuery, LevelsQuery, OrdersQuery
+from gateway.requests import BalanceQuery, LabelQuery, LedgerQuery, LevelsQuery, OrdersQuery, PageQuery, ShipmentsQuery
 from gateway.upstream import Upstream
 
 _KEY, _LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
@@ -31,12 +31,17 @@ ROUTES = (
     Route("GET",    "/v1/inventory/balance",      inventory.get_balance,        _KEY,  BalanceQuery),
     Route("GET",    "/v1/inventory/levels",       inventory.list_levels,        _KEY,  LevelsQuery),
     Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY),
+    Route("GET",    "/v1/shipments",              shipments.list_shipments,     _KEY,  ShipmentsQuery),
     Route("GET",    "/v1/shipments/{id}",         shipments.get_shipment,       _KEY),
     Route("GET",    "/v1/shipments/{id}/label",   shipments.get_label,          _LINK, LabelQuery,  "application/pdf"),
     Route("GET",    "/v1/orders",                 orders.list_orders,           _KEY,  OrdersQuery),
     Route("GET",    "/v1/orders/{id}",            orders.get_order,             _KEY),
+    Route("GET",    "/v1/webhooks",               webhooks.list_subscriptions,  _KEY,  PageQuery),
     Route("POST",   "/v1/webhooks/subscribe",     webhooks.subscribe,           _KEY),
+    Route("GET",    "/v1/webhooks/event-types",   webhooks.list_event_types,    _KEY),
     Route("GET",    _WEBHOOK,                     webhooks.get_subscription,    _KEY),
+    Route("PATCH",  _WEBHOOK,                     webhooks.change_subscription, _KEY),
+    Route("DELETE", _WEBHOOK,                     webhooks.delete_subscription, _KEY),
     Route("GET",    "/healthz",                   operate.healthz,              _OPEN),
     Route("GET",    "/readyz",                    operate.readyz,               _OPEN),
     Route("GET",    "/metrics",                   operate.metrics,              _OPEN),

@@ -137,6 +137,7 @@ Postal = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_writ
 Country = Annotated[str, AfterValidator(_country)]
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH_MAX), AfterValidator(_webhook_url)]
 EventPattern = Annotated[str, AfterValidator(_event_pattern)]
+EventPatterns = Annotated[list[EventPattern], Field(min_length=1, max_length=len(EVENT_PATTERNS))]
 Secret = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable_ascii)]
 Description = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
 Reason = Literal["receipt", "pick", "adjustment", "transfer"]
@@ -151,6 +152,10 @@ OrderStatus = Literal[
     "canceled",
     "failed",
 ]
+ShipmentStatus = Literal[
+    "queued", "backordered", "allocated", "label_ready", "shipped", "delivered", "canceled", "failed"
+]
+SubscriptionStatus = Literal["active", "disabled"]
 # In a query, where everything is text.
 Limit = Annotated[int, BeforeValidator(_limit)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
@@ -273,6 +278,13 @@ class Shipment(Strict):
     carrier_hint: Code | None = None
 
 
+class ShipmentsQuery(PageQuery):
+    """GET /v1/shipments."""
+
+    order_id: OrderId | None = None
+    status: ShipmentStatus | None = None
+
+
 class LabelQuery(Strict):
     """GET /v1/shipments/{id}/label; `token` is that of a signed label_url."""
 
@@ -284,8 +296,18 @@ class Subscription(Strict):
     """POST /v1/webhooks/subscribe."""
 
     url: WebhookUrl
-    events: Annotated[list[EventPattern], Field(min_length=1, max_length=len(EVENT_PATTERNS))]
+    events: EventPatterns
     secret: Secret | None = None
+    description: Description | None = None
+
+
+class SubscriptionChange(Strict):
+    """PATCH /v1/webhooks/{id}: what is not sent stays as it is. A default stands for nothing: look at what was set."""
+
+    url: WebhookUrl = ""
+    events: EventPatterns = Field(default_factory=list)
+    status: SubscriptionStatus = "active"
+    # null takes it away.
     description: Description | None = None
 
 

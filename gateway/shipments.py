@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from chassis import rpc
-from chassis.wire import to_json
+from chassis.wire import Json, to_json
 from gateway import requests
 from gateway.call import Call, respond
+from gateway.cursors import Position
+from gateway.pages import Listing, after_id
 from gateway.writes import Write
 from skutrail.v1 import inventory_pb2, shipments_pb2
 
@@ -41,8 +45,27 @@ create_shipment = Write(
 
 async def get_shipment(call: Call) -> web.Response:
     wanted = shipments_pb2.GetShipmentRequest(tenant_id=call.tenant_id, id=call.id)
-    shipment = await rpc.call(call.upstream.shipments.GetShipment, wanted)
-    return respond(to_json(shipment, without=("version",)))
+    return respond(_show(await rpc.call(call.upstream.shipments.GetShipment, wanted)))
+
+
+def _show(shipment: shipments_pb2.Shipment) -> Json:
+    return to_json(shipment, without=("version",))
+
+
+async def _fetch(call: Call, limit: int, after: Position) -> tuple[Sequence[shipments_pb2.Shipment], bool]:
+    asked: requests.ShipmentsQuery = call.query
+    wanted = shipments_pb2.ListShipmentsRequest(
+        tenant_id=call.tenant_id,
+        order_id=asked.order_id,
+        status=asked.status and f"SHIPMENT_STATUS_{asked.status.upper()}",
+        limit=limit,
+        **after,
+    )
+    reply = await rpc.call(call.upstream.shipments.ListShipments, wanted)
+    return reply.shipments, reply.has_more
+
+
+list_shipments = Listing(fetch=_fetch, show=_show, position_of=after_id)
 
 
 async def get_label(call: Call) -> web.Response:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from chassis import rpc
 from chassis.wire import to_json
-from gateway import requests
+from gateway import requests, validation
 from gateway.call import Call, respond
+from gateway.cursors import Position
+from gateway.pages import Listing, after_id, page
 from gateway.writes import Write
 from skutrail.v1 import webhooks_pb2
 
@@ -40,3 +44,33 @@ subscribe = Write(
 async def get_subscription(call: Call) -> web.Response:
     wanted = webhooks_pb2.GetSubscriptionRequest(tenant_id=call.tenant_id, id=call.id)
     return respond(to_json(await rpc.call(call.upstream.webhooks.GetSubscription, wanted)))
+
+
+async def _fetch(call: Call, limit: int, after: Position) -> tuple[Sequence[webhooks_pb2.Subscription], bool]:
+    wanted = webhooks_pb2.ListSubscriptionsRequest(tenant_id=call.tenant_id, limit=limit, **after)
+    reply = await rpc.call(call.upstream.webhooks.ListSubscriptions, wanted)
+    return reply.subscriptions, reply.has_more
+
+
+list_subscriptions = Listing(fetch=_fetch, show=to_json, position_of=after_id)
+
+
+async def change_subscription(call: Call) -> web.Response:
+    change = validation.read(requests.SubscriptionChange, call.body).model_dump(exclude_unset=True)
+    if "status" in change:
+        change["status"] = f"SUBSCRIPTION_STATUS_{change['status'].upper()}"
+    if "description" in change:
+        change["description"] = change["description"] or ""  # the contract's word for none
+    wanted = webhooks_pb2.UpdateSubscriptionRequest(tenant_id=call.tenant_id, id=call.id, **change)
+    return respond(to_json(await rpc.call(call.upstream.webhooks.UpdateSubscription, wanted)))
+
+
+async def delete_subscription(call: Call) -> web.Response:
+    wanted = webhooks_pb2.DeleteSubscriptionRequest(tenant_id=call.tenant_id, id=call.id)
+    await rpc.call(call.upstream.webhooks.DeleteSubscription, wanted)
+    return web.Response(status=204)
+
+
+async def list_event_types(call: Call) -> web.Response:
+    reply = await rpc.call(call.upstream.webhooks.ListEventTypes, webhooks_pb2.ListEventTypesRequest())
+    return respond(page([to_json(event_type) for event_type in reply.event_types]))

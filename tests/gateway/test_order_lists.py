@@ -11,12 +11,12 @@ from tests.gateway.listing import pages, walk
 from tests.gateway.test_answers import new_sku, shipment
 from tests.running import RunningStack
 
-ORDERS = "/v1/orders"
+ORDERS, SHIPMENTS = "/v1/orders", "/v1/shipments"
 
 
 async def ship(caller: Caller, order_id: str) -> str:
     """A shipment that waits for stock; its order is there when this returns."""
-    answer = await caller.post("/v1/shipments", shipment(new_sku(), order_id))
+    answer = await caller.post(SHIPMENTS, shipment(new_sku(), order_id))
     assert (await caller.get(f"{ORDERS}/{order_id}")).status == 200
     return str(answer.json["id"])
 
@@ -56,3 +56,29 @@ async def test_orders_are_listed_by_status(own: Caller) -> None:
 
 async def test_an_empty_list_is_a_page(own: Caller) -> None:
     assert (await own.get(ORDERS)).json == {"data": [], "has_more": False, "next_cursor": None}
+
+
+async def test_shipments_are_walked_to_the_end_while_others_come(own: Caller) -> None:
+    before = [await ship(own, f"ord_{number % 2}") for number in range(5)]
+
+    seen = []
+    async for data in pages(own, SHIPMENTS):
+        seen += data
+        await ship(own, "ord_late")
+
+    assert [row["id"] for row in seen] == before[::-1]
+    assert "version" not in seen[0]
+    assert list(seen[0]) == list((await own.get(f"{SHIPMENTS}/{before[0]}")).json)
+
+
+async def test_shipments_are_listed_by_order_and_status(own: Caller, caller: Caller) -> None:
+    first, other = await ship(own, "ord_1"), await ship(own, "ord_2")
+    for shipment_id in (first, other):
+        await own.get_until(f"{SHIPMENTS}/{shipment_id}", lambda told: told.json["status"] == "backordered")
+
+    assert [row["id"] for row in await walk(own, SHIPMENTS, order_id="ord_1")] == [first]
+    assert [row["id"] for row in await walk(own, SHIPMENTS, status="backordered")] == [other, first]
+    assert await walk(own, SHIPMENTS, order_id="ord_1", status="failed") == []
+    assert await walk(caller, SHIPMENTS, order_id="ord_1", limit=1) == []
+    for query in ("status=lost", "order_id=a%20b"):
+        assert (await own.get(f"{SHIPMENTS}?{query}")).code == "invalid_parameter"

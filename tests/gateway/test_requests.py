@@ -14,7 +14,7 @@ from chassis.wire import enum_name
 from gateway import requests, validation
 from gateway.countries import COUNTRIES
 from services.webhooks import domain
-from skutrail.v1 import inventory_pb2, orders_pb2
+from skutrail.v1 import inventory_pb2, orders_pb2, shipments_pb2, webhooks_pb2
 
 MOVEMENT = {"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814"}
 SHIPMENT = {
@@ -345,7 +345,13 @@ def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "enum"), [(requests.Reason, inventory_pb2.Reason), (requests.OrderStatus, orders_pb2.OrderStatus)]
+    ("words", "enum"),
+    [
+        (requests.Reason, inventory_pb2.Reason),
+        (requests.OrderStatus, orders_pb2.OrderStatus),
+        (requests.ShipmentStatus, shipments_pb2.ShipmentStatus),
+        (requests.SubscriptionStatus, webhooks_pb2.SubscriptionStatus),
+    ],
 )
 def test_a_word_of_the_reference_is_one_of_the_contract(words: Any, enum: Any) -> None:
     names = {enum_name(enum.DESCRIPTOR, number) for number in enum.values()}
