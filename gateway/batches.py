@@ -61,7 +61,7 @@ record_batch = Write(
     send=_record_batch,
     stored=inventory_pb2.RecordBatchReply,
     show=_show_batch,
-    look_up=lambda upstream: upstream.inventory.LookUpAnswer,
+    owner=lambda upstream: upstream.inventory,
 )
 
 
@@ -78,5 +78,5 @@ record_transfer = Write(
     send=_record_transfer,
     stored=inventory_pb2.RecordTransferReply,
     show=lambda _, reply: respond(to_json(reply, only=("id", "entries"))),
-    look_up=lambda upstream: upstream.inventory.LookUpAnswer,
+    owner=lambda upstream: upstream.inventory,
 )

@@ -36,6 +36,11 @@ class Call:
         """The `{id}` of the path."""
         return self.http.match_info["id"]
 
+    @property
+    def has_own_key(self) -> bool:
+        """Whether the caller named the idempotency key; else the gateway has just made it."""
+        return "Idempotency-Key" in self.http.headers
+
 
 class Access(Enum):
     KEY = "an API key"

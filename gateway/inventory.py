@@ -36,7 +36,7 @@ record_movement = Write(
     send=_record,
     stored=inventory_pb2.LedgerEntry,
     show=_show_entry,
-    look_up=lambda upstream: upstream.inventory.LookUpAnswer,
+    owner=lambda upstream: upstream.inventory,
 )
 
 

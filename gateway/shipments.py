@@ -39,7 +39,7 @@ create_shipment = Write(
     send=_create,
     stored=shipments_pb2.CreateShipmentReply,
     show=_show_created,
-    look_up=lambda upstream: upstream.shipments.LookUpAnswer,
+    owner=lambda upstream: upstream.shipments,
 )
 
 

@@ -37,7 +37,7 @@ subscribe = Write(
     send=_subscribe,
     stored=webhooks_pb2.SubscribeReply,
     show=_show_subscribed,
-    look_up=lambda upstream: upstream.webhooks.LookUpAnswer,
+    owner=lambda upstream: upstream.webhooks,
 )
 
 

@@ -2,12 +2,14 @@
 
 A valid body goes straight to the service, which claims the key in the transaction of the effect and replays there.
 Only a body that is refused asks for the stored answer first: a finished key replays before validation, so that a
-stricter release never breaks the retry of a request that an older one accepted (docs/decisions/0004).
+stricter release never breaks the retry of a request that an older one accepted (docs/decisions/0004). A key of the
+caller's own is reserved in the register first, unless the owner is the one that keeps it (register.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +18,7 @@ from google.protobuf.message import Message
 
 from chassis import rpc
 from chassis.errors import Fault, from_message
-from gateway import validation
+from gateway import register, validation
 from gateway.call import Call
 from gateway.upstream import Upstream
 from gateway.validation import Request
@@ -36,28 +38,39 @@ class Write(Generic[Request, Reply]):
     # The message that the owner stores under the key, and how it is shown to this call.
     stored: type[Reply]
     show: Callable[[Call, Reply], web.Response]
-    # The owner's LookUpAnswer.
-    look_up: Callable[[Upstream], Callable[..., Awaitable[Any]]]
+    # The service that owns the write, and keeps the answers of its keys.
+    owner: Callable[[Upstream], Any]
 
     async def __call__(self, call: Call) -> web.Response:
         try:
             request = validation.read(self.model, call.body)
         except Fault as refusal:
             return await self._replay(call, refusal)
-        reply, replayed = await self.send(call, request)
+        async with self._registered(call):
+            reply, replayed = await self.send(call, request)
         return _marked(self.show(call, reply), replayed)
+
+    def _registered(self, call: Call) -> AbstractAsyncContextManager[None]:
+        # A key that was just made is nobody else's.
+        must_register = call.has_own_key and not self._is_registrar(call)
+        return register.holding_key(call) if must_register else nullcontext()
 
     async def _replay(self, call: Call, refusal: Fault) -> web.Response:
         """The stored answer of a finished key, or else the refusal."""
-        if "Idempotency-Key" not in call.http.headers:  # a key that was just made has no past
+        if not call.has_own_key:  # a key that was just made has no past
             raise refusal
         question = common_pb2.LookUpAnswerRequest(tenant_id=call.tenant_id, idempotency=call.idempotency)
-        answer: common_pb2.LookUpAnswerReply = await rpc.call(self.look_up(call.upstream), question)
-        if not answer.found:
-            raise refusal
+        answer: common_pb2.LookUpAnswerReply = await rpc.call(self.owner(call.upstream).LookUpAnswer, question)
         if answer.HasField("fault"):
             raise from_message(answer.fault)
-        return _marked(self.show(call, self.stored.FromString(answer.reply)), True)
+        if answer.HasField("reply"):
+            return _marked(self.show(call, self.stored.FromString(answer.reply)), True)
+        if not self._is_registrar(call):
+            await register.refuse_other_requests(call)
+        raise refusal
+
+    def _is_registrar(self, call: Call) -> bool:
+        return self.owner(call.upstream) is call.upstream.inventory
 
 
 def _marked(response: web.Response, replayed: bool) -> web.Response:

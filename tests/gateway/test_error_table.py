@@ -166,6 +166,18 @@ async def test_a_service_that_does_not_answer_leaves_the_outcome_open_in_time(ca
     assert time.monotonic() - started < 2.5
 
 
+@pytest.mark.usefixtures("frozen_inventory")
+async def test_a_register_of_keys_that_does_not_answer_refuses(caller: Caller) -> None:
+    body, key = {"url": "https://your.app/x", "events": ["*"]}, str(uuid4())
+
+    refused = await caller.post(SUBSCRIBE, body, idempotency_key=key)
+    with_a_made_key = await caller.post(SUBSCRIBE, body)
+
+    assert (refused.status, refused.code) == (503, "unavailable")
+    assert refused.headers["Retry-After"] == "1"
+    assert with_a_made_key.status == 201
+
+
 async def test_no_secret_is_in_the_gateways_log(stack: RunningStack, caller: Caller) -> None:
     planted = f"whsec_{uuid4().hex}"
     wanted = {"url": "https://your.app/x", "events": ["*"], "secret": planted}
