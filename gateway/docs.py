@@ -13,6 +13,7 @@ _STYLE = """
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 52rem; margin: 3rem auto; padding: 0 1.25rem }
 pre, code { font: 14px/1.5 ui-monospace, monospace }
 pre { padding: 1rem; overflow-x: auto; border-radius: .5rem; background: rgb(127 127 127 / .13) }
+dt { margin-top: .75rem }
 h2 { margin-top: 2.5rem; font-size: 1.15rem }
 section:target { outline: 2px solid; outline-offset: .75rem; border-radius: .25rem }
 """
@@ -67,12 +68,41 @@ _CALLS = (
     ),
 )
 
+# Those around them: the call, and what it does.
+_MORE = (
+    (
+        "GET /v1/inventory/ledger",
+        "The trail, newest first. By sku, warehouse, reason, reference, created_after, created_before.",
+    ),
+    ("GET /v1/inventory/ledger/{id}", "One entry in full."),
+    (
+        "POST /v1/inventory/ledger/batch",
+        'Up to 1,000 movements: { "atomic": true, "movements": [...] } records all or nothing, false each for itself.',
+    ),
+    (
+        "POST /v1/inventory/transfers",
+        'Moves stock: { "sku", "from_warehouse", "to_warehouse", "qty" }. Two entries, the sum unchanged.',
+    ),
+    ("GET /v1/inventory/balance?as_of=", "The balance as it was at an instant, RFC 3339 with a zone."),
+    ("GET /v1/inventory/levels", "On hand, held, available and waiting per SKU and warehouse. By sku, warehouse."),
+    ("GET /v1/shipments", "Shipments, newest first. By order_id, status."),
+    ("GET /v1/orders", "Orders, the one heard of last first. By status."),
+    ("GET /v1/webhooks", "Webhooks, newest first."),
+    ("GET /v1/webhooks/{id}", "One webhook, never with its secret."),
+    ("PATCH /v1/webhooks/{id}", "Changes the url, events, status (active, disabled) or description that are sent."),
+    ("DELETE /v1/webhooks/{id}", "Ends a webhook: nothing more is sent."),
+    ("GET /v1/webhooks/event-types", "Every event that a webhook may name."),
+)
+
 _RULES = """
 <h2>Rules of every call</h2>
 <p><b>Idempotency.</b> Send an <code>Idempotency-Key</code> (1 to 255 visible ASCII characters) with every POST, and
 repeat the request with the same key whenever its outcome is unknown. The same request gets the same answer, byte for
-byte, with <code>Idempotent-Replayed: true</code>; another request under that key is refused. Keys are kept for 7
-days.</p>
+byte, with <code>Idempotent-Replayed: true</code>; another request under that key is refused, on every path. Keys are
+kept for 7 days.</p>
+<p><b>Lists.</b> <code>{ "data": [...], "has_more", "next_cursor" }</code>, <code>limit</code> 1 to 100 (20 where
+nothing is said). Send <code>next_cursor</code> as <code>cursor</code>, with the same filters, for the next page; a null
+is the end. A cursor lives for 3 days.</p>
 <p><b>Rate limits.</b> 1,000 requests per 10 s for a live key, 250 for a test key. Every answer tells what is left:
 <code>X-RateLimit-Limit</code>, <code>-Remaining</code>, <code>-Reset</code> (Unix seconds), and the IETF draft's
 <code>RateLimit</code> and <code>RateLimit-Policy</code>.</p>
@@ -87,7 +117,8 @@ async def index(request: web.Request) -> web.Response:
         f"<h2>{escape(title)}</h2><p>{escape(does)}</p><pre>{escape(example).replace('BASE', base)}</pre>"
         for title, does, example in _CALLS
     )
-    return _page("Skutrail API", calls + _RULES)
+    more = "".join(f"<dt><code>{escape(call)}</code></dt><dd>{escape(does)}</dd>" for call, does in _MORE)
+    return _page("Skutrail API", f"{calls}<h2>More calls</h2><dl>{more}</dl>{_RULES}")
 
 
 async def errors(_: web.Request) -> web.Response:

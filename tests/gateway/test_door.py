@@ -286,6 +286,14 @@ async def test_the_page_of_calls_shows_the_five_as_they_can_be_pasted(door: Door
     assert "<script" not in page
 
 
+async def test_the_page_of_calls_names_every_route(door: Door) -> None:
+    page = (await door.caller.by("").get("/docs")).body.decode()
+
+    for route in ROUTES:
+        if route.access is not Access.OPEN:
+            assert f"{route.method} {re.sub(r':[^}]*}', '}', route.path)}" in page
+
+
 async def test_metrics_count_requests_by_route_and_status(door: Door) -> None:
     await door.caller.get("/v1/orders/%00")
 
