@@ -27,7 +27,7 @@ DatabaseUrl = Annotated[
 def create(
     account: Annotated[str, typer.Option(help="1 to 40 of a-z, 0-9 and -.")],
     mode: Annotated[str, typer.Option(help="test or live.")],
-    limit: Annotated[str | None, typer.Option(help="Requests per seconds, such as 1000/10s.")] = None,
+    limit: Annotated[str | None, typer.Option(help="Requests/seconds, such as 1000/10s.")] = None,
     database_url: DatabaseUrl = None,
 ) -> None:
     """Make a key. The key alone goes to standard output, once; only its hash is kept."""
@@ -36,7 +36,7 @@ def create(
     url = command.database_url("gateway", database_url)
     created = command.run(keys.create_key(url, account=account, mode=mode, limit=_limit(limit)))  # type: ignore[arg-type]
     print(created.secret)
-    print(f"{created.key.id}: {created.key.tenant_id}. It is shown this once.", file=sys.stderr)
+    print(f"{created.key.id}: {created.key.tenant_id}. The key is shown only this once.", file=sys.stderr)
 
 
 @app.command(name="list")

@@ -42,9 +42,12 @@ def list_all(
     """List what is parked, oldest first: service, consumer, event, subject, since when, the handler's last error."""
     if database_url and not service:
         command.fail("Say by --service whose database that is.")
-    for name in SERVICES if service is None else [_known(service)]:
-        for event in command.run(_waiting(command.database_url(name, database_url))):
-            print(_line(name, event))
+    lines = [
+        _line(name, event)
+        for name in (SERVICES if service is None else [_known(service)])
+        for event in command.run(_waiting(command.database_url(name, database_url)))
+    ]
+    print("\n".join(lines) or "Nothing is parked.")
 
 
 @app.command()

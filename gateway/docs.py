@@ -106,6 +106,24 @@ is the end. A cursor lives for 3 days.</p>
 <p><b>Rate limits.</b> 1,000 requests per 10 s for a live key, 250 for a test key. Every answer tells what is left:
 <code>X-RateLimit-Limit</code>, <code>-Remaining</code>, <code>-Reset</code> (Unix seconds), and the IETF draft's
 <code>RateLimit</code> and <code>RateLimit-Policy</code>.</p>
+<p><b>Movements.</b> <code>qty</code> is the signed change of the balance. A receipt adds; a pick takes out, so 5 and
+-5 mean the same; an adjustment and a transfer take either sign, and one line of a transfer moves only its own side:
+for both sides at once there is <code>/v1/inventory/transfers</code>. Stock that is held for a shipment is picked by a
+pick whose <code>reference</code> is the shipment's id.</p>
+<p><b>Shipments</b> go from <code>queued</code> to <code>allocated</code>, or <code>backordered</code> until stock
+comes, to <code>label_ready</code>, or <code>failed</code> with an <code>error</code>. <code>carrier_hint</code> is a
+hint: the built-in carrier is a sandbox, whatever it says. Dispatch and cancellation are not open yet, so no shipment
+becomes <code>shipped</code>, <code>delivered</code> or <code>canceled</code>. An order is <code>allocated</code> when
+all its shipments are, with a label or without.</p>
+<p><b>Webhooks.</b> Each delivery is a POST of <code>{ "id", "type", "timestamp", "data" }</code>, signed as <a
+href="https://www.standardwebhooks.com">Standard Webhooks</a> say: <code>webhook-id</code> (the event's id),
+<code>webhook-timestamp</code> and <code>webhook-signature: v1,...</code>, the base64 of the HMAC-SHA256 of
+<code>id.timestamp.body</code>. Verify the bytes as they came. A secret is best <code>whsec_</code> and the base64 of
+24 to 64 bytes; anything else printable is taken, and signed both with what it decodes to and with its plain
+characters. Answer 2xx within 15 seconds. Anything else is tried again after 5 s, 5 and 30 minutes, 2, 5, 10, 14, 20
+and 24 hours, up to a fifth later; 410 disables the webhook. An event may come twice and out of order: deduplicate on
+its id, and compare <code>seq</code> of an entry. Private addresses are refused; a gateway started by <code>make
+run</code> allows loopback.</p>
 <p><b>Errors.</b> <code>application/problem+json</code> with a stable <code>code</code>:
 <a href="/docs/errors">all codes</a>. Every answer carries a <code>Request-Id</code>.</p>
 """

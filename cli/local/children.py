@@ -161,14 +161,18 @@ async def spawn(
         os.close(output)
 
 
+_EVERYDAY = '"level": "info"'
+
+
 def tail(log: Path) -> str:
-    """The last lines of a log, indented to stand below a line of ours."""
+    """The last lines of a log but those of everyday work, indented to stand below a line of ours."""
     if not log.exists():
         return "    (no log)"
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
-        lines = stream.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-    return "\n".join(f"    {line}" for line in lines) or "    (nothing in its log)"
+        lines = stream.read().decode(errors="replace").splitlines()
+    unusual = [line for line in lines if _EVERYDAY not in line][-LOG_TAIL_LINES:]
+    return "\n".join(f"    {line}" for line in unusual) or f"    (nothing unusual in {log})"
 
 
 def describe_exit(code: int | None) -> str:
