@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
 from chassis import parking, trace
+from chassis.clock import pause
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.jetstream import ConsumerSpec, Nats
@@ -72,7 +73,7 @@ class Consumer:
                 continue  # nothing came
             except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
                 log.warning("consumer.away", consumer=self._spec.name, cause=type(error).__name__)
-                await self._pause(RETRY_S * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+                await pause(RETRY_S * random.uniform(0.5, 1.5), unless=self._stopping)  # noqa: S311 - jitter, not a secret
 
     async def _settle(self, message: Msg) -> None:
         """Ack after the effect is committed; nak with a growing delay on trouble; park what stays broken."""
@@ -132,13 +133,6 @@ class Consumer:
         )
         await self._database.run(park)
         log.error("event.parked", consumer=self._spec.name, subject=message.subject, exc_info=error)
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
 
 def _storable(error: str) -> str:

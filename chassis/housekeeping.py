@@ -11,7 +11,7 @@ from typing import Protocol
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import idempotency, inbox, outbox
-from chassis.clock import Clock
+from chassis.clock import Clock, pause
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.logs import log
@@ -49,7 +49,7 @@ class Housekeeper:
                 count = 0
             # A whole batch may have left more behind: a busy day writes faster than a batch a minute.
             if count < BATCH_MAX:
-                await self._pause()
+                await pause(INTERVAL_S, unless=self._stopping)
 
     async def purge(self) -> int:
         """Deletes one batch per kind, each in a transaction of its own; returns how many rows went."""
@@ -59,10 +59,3 @@ class Housekeeper:
         if count:
             log.info("housekeeping.purged", count=count)
         return count
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(INTERVAL_S):
-                await self._stopping.wait()
-        except TimeoutError:
-            return

@@ -21,6 +21,9 @@ import sqlalchemy.exc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chassis import trace, wire
+from chassis.clock import pause
+from chassis.ids import IdMaker
 from chassis.jetstream import Nats
 from chassis.logs import log
 from skutrail.v1 import events_pb2
@@ -54,6 +57,21 @@ _PURGE = text("""
         LIMIT :limit FOR UPDATE SKIP LOCKED
     )
 """)
+
+
+def make_event(
+    event_type: str, tenant_id: str, *, key: str, at: datetime, new_id: IdMaker, **data: Any
+) -> events_pb2.Event:
+    """An event that the current request causes. `data` is one member of the contract's oneof."""
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type=event_type,
+        tenant_id=tenant_id,
+        key=key,
+        occurred_at=wire.timestamp(at),
+        traceparent=trace.current().traceparent,
+        **data,
+    )
 
 
 async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
@@ -107,7 +125,7 @@ class Relay:
                 except (sqlalchemy.exc.SQLAlchemyError, OSError) as error:
                     log.warning("relay.database_away", cause=type(error).__name__)
             # Not to be cut short by a nudge: every commit would send whoever waits for the lock to the database.
-            await _wait(self._stopping, RETRY_S)
+            await pause(RETRY_S, unless=self._stopping)
 
     async def _hold_lock_and_publish(self, connection: AsyncConnection) -> None:
         if not (await connection.execute(_TRY_LOCK, {"lock": _RELAY_LOCK})).scalar_one():
@@ -118,9 +136,9 @@ class Relay:
                 self._nudge.clear()
                 taken = await self._publish_batch(connection)
                 if len(self._stuck) > STUCK_KEYS_MAX:
-                    await _wait(self._stopping, RETRY_S)
+                    await pause(RETRY_S, unless=self._stopping)
                 elif taken < BATCH_MAX:
-                    await _wait(self._nudge, POLL_S)
+                    await pause(POLL_S, unless=self._nudge)
         finally:
             # Ends the session and the lock with it, in whatever state they are; the pool must not get it back.
             await connection.invalidate()
@@ -174,11 +192,3 @@ class _Outcome:
     count: int
     stuck: Any = None
     cause: str = ""
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    except TimeoutError:
-        return

@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from chassis import trace
+from chassis.clock import pause
 from chassis.errors import Fault, from_rpc_error, to_status
 from chassis.logs import log
 
@@ -147,10 +148,7 @@ class _InFlight:
             self._idle.set()
 
     async def wait_until_idle(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._idle.wait()
-        except TimeoutError:
+        if not await pause(seconds, unless=self._idle):
             log.error("drain.incomplete", in_flight=self._count)
 
 

@@ -161,7 +161,8 @@ async def spawn(
         os.close(output)
 
 
-_EVERYDAY = '"level": "info"'
+_EVERYDAY = ('"level": "info"', "[INF]", " LOG:  ")
+"""How our processes, nats-server and PostgreSQL mark what is no trouble."""
 
 
 def tail(log: Path) -> str:
@@ -171,7 +172,7 @@ def tail(log: Path) -> str:
     with log.open("rb") as stream:
         stream.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
         lines = stream.read().decode(errors="replace").splitlines()
-    unusual = [line for line in lines if _EVERYDAY not in line][-LOG_TAIL_LINES:]
+    unusual = [line for line in lines if not any(mark in line for mark in _EVERYDAY)][-LOG_TAIL_LINES:]
     return "\n".join(f"    {line}" for line in unusual) or f"    (nothing unusual in {log})"
 
 

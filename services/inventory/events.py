@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chassis import trace, wire
+from chassis import outbox, wire
 from chassis.ids import IdMaker
 from services.inventory.domain import AllocationStatus, Entry, Hold, StockKey
 from skutrail.v1 import events_pb2, inventory_pb2
@@ -41,42 +41,24 @@ def allocation_message(
 
 
 def inventory_updated(tenant_id: str, entry: inventory_pb2.LedgerEntry, new_id: IdMaker) -> events_pb2.Event:
-    return events_pb2.Event(
-        id=new_id("evt"),
-        type="inventory.updated",
-        tenant_id=tenant_id,
-        key=f"{entry.warehouse}/{entry.sku}",
-        occurred_at=entry.created_at,
-        traceparent=trace.current().traceparent,
-        entry=entry,
-    )
+    key, at = f"{entry.warehouse}/{entry.sku}", wire.moment(entry.created_at)
+    return outbox.make_event("inventory.updated", tenant_id, key=key, at=at, new_id=new_id, entry=entry)
 
 
 def inventory_shortfall(
     key: StockKey, on_hand: int, short: int, request_ids: list[str], now: datetime, new_id: IdMaker
 ) -> events_pb2.Event:
-    return events_pb2.Event(
-        id=new_id("evt"),
-        type="inventory.shortfall",
-        tenant_id=key.tenant_id,
-        key=f"{key.warehouse}/{key.sku}",
-        occurred_at=wire.timestamp(now),
-        traceparent=trace.current().traceparent,
-        shortfall=events_pb2.Shortfall(
-            sku=key.sku, warehouse=key.warehouse, on_hand=on_hand, short=short, shipment_ids=request_ids
-        ),
+    shortfall = events_pb2.Shortfall(
+        sku=key.sku, warehouse=key.warehouse, on_hand=on_hand, short=short, shipment_ids=request_ids
+    )
+    place = f"{key.warehouse}/{key.sku}"
+    return outbox.make_event(
+        "inventory.shortfall", key.tenant_id, key=place, at=now, new_id=new_id, shortfall=shortfall
     )
 
 
 def allocation_changed(
     tenant_id: str, allocation: inventory_pb2.Allocation, now: datetime, new_id: IdMaker
 ) -> events_pb2.Event:
-    return events_pb2.Event(
-        id=new_id("evt"),
-        type="allocation.changed",
-        tenant_id=tenant_id,
-        key=allocation.request_id,
-        occurred_at=wire.timestamp(now),
-        traceparent=trace.current().traceparent,
-        allocation=allocation,
-    )
+    key = allocation.request_id
+    return outbox.make_event("allocation.changed", tenant_id, key=key, at=now, new_id=new_id, allocation=allocation)

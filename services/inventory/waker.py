@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from chassis import trace
-from chassis.clock import Clock
+from chassis.clock import Clock, pause
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.ids import IdMaker
@@ -50,7 +50,7 @@ class Waker:
                 log.warning("waking.postponed", cause=fault.code)
                 served = 0
             if not served:
-                await self._pause()
+                await pause(INTERVAL_S, unless=self._nudge)
 
     async def serve_waiting(self) -> int:
         """Serves those that can be served, oldest first; returns how many were."""
@@ -79,10 +79,3 @@ class Waker:
         except Fault as fault:
             log.warning("request.not_served", request_id=request_id, cause=fault.code)
             return False
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(INTERVAL_S):
-                await self._nudge.wait()
-        except TimeoutError:
-            return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chassis import trace, wire
+from chassis import outbox
 from chassis.ids import IdMaker
 from services.orders.domain import Order, Share, Shipment, ShipmentStatus
 from skutrail.v1 import events_pb2, orders_pb2, shipments_pb2
@@ -31,12 +31,4 @@ def order_message(order_id: str, order: Order) -> orders_pb2.Order:
 
 
 def order_updated(tenant_id: str, order: orders_pb2.Order, now: datetime, new_id: IdMaker) -> events_pb2.Event:
-    return events_pb2.Event(
-        id=new_id("evt"),
-        type="order.updated",
-        tenant_id=tenant_id,
-        key=order.id,
-        occurred_at=wire.timestamp(now),
-        traceparent=trace.current().traceparent,
-        order=order,
-    )
+    return outbox.make_event("order.updated", tenant_id, key=order.id, at=now, new_id=new_id, order=order)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from chassis import trace
+from chassis import outbox
 from chassis.ids import IdMaker
 from chassis.wire import timestamp
 from services.shipments.domain import Parcel, Shipment, ShipmentEvent, Status
@@ -35,13 +35,12 @@ class Announcer:
         return message
 
     def _event(self, event_type: str, shipment: Shipment) -> events_pb2.Event:
-        return events_pb2.Event(
-            id=self.new_id("evt"),
-            type=event_type,
-            tenant_id=shipment.tenant_id,
+        return outbox.make_event(
+            event_type,
+            shipment.tenant_id,
             key=shipment.id,
-            occurred_at=timestamp(shipment.updated_at),
-            traceparent=trace.current().traceparent,
+            at=shipment.updated_at,
+            new_id=self.new_id,
             shipment=self.snapshot(shipment, shipment.updated_at),
         )
 

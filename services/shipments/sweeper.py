@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chassis import trace
-from chassis.clock import Clock
+from chassis.clock import Clock, pause
 from chassis.consumer import RetryLater
 from chassis.database import Database
 from chassis.errors import Fault
@@ -81,11 +81,7 @@ class Sweeper:
                 await self.sweep(status)
             except Fault as fault:
                 log.warning("sweep.postponed", status=status, cause=fault.code)
-            try:
-                async with asyncio.timeout(INTERVAL_S):
-                    await self._stopping.wait()
-            except TimeoutError:
-                continue
+            await pause(INTERVAL_S, unless=self._stopping)
 
     async def _next(self, status: Status) -> tuple[str, str] | None:
         now = self._clock()

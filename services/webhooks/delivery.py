@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from chassis import logs
-from chassis.clock import Clock
+from chassis.clock import Clock, pause
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.ids import IdMaker
@@ -73,7 +73,7 @@ class Sender:
             while not self._stopping:
                 self._nudge.clear()
                 if not await self._send_due_unless_away():
-                    await self._pause(POLL_S)
+                    await pause(POLL_S, unless=self._nudge)
             await self.finish()
         finally:
             for task in self._in_flight:
@@ -188,10 +188,3 @@ class Sender:
         self._nudge.set()
         if not task.cancelled() and task.exception():
             log.error("delivery.failed", exc_info=task.exception())
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._nudge.wait()
-        except TimeoutError:
-            return
