@@ -7,7 +7,7 @@ the first request runs waits for it at the unique index, at most for `lock_timeo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -72,6 +72,8 @@ class Claim:
     tenant_id: str
     key: str
     fingerprint: bytes
+    # The request that brought it: a refusal that is kept names it. Claims of many requests may be decided together.
+    request_id: str = field(default_factory=lambda: trace.current().request_id, compare=False)
 
     @property
     def scope(self) -> tuple[str, str]:
@@ -168,18 +170,21 @@ async def look_up(tx: AsyncConnection, wanted: Claim, now: datetime) -> StoredAn
 
 
 async def keep(tx: AsyncConnection, ours: Claim, answer: Message | Fault) -> None:
-    await keep_many(tx, {ours.scope: answer})
+    await keep_many(tx, {ours: answer})
 
 
-async def keep_many(tx: AsyncConnection, answers: Mapping[tuple[str, str], Message | Fault]) -> None:
+async def keep_many(tx: AsyncConnection, answers: Mapping[Claim, Message | Fault]) -> None:
     """Stores what each claimed key was told. A refusal remembers the request that was refused."""
     if not answers:
         return
-    request_id = trace.current().request_id
-    replies = [None if isinstance(a, Fault) else a.SerializeToString(deterministic=True) for a in answers.values()]
-    faults = [to_message(a, request_id).SerializeToString() if isinstance(a, Fault) else None for a in answers.values()]
-    tenants, keys = zip(*answers, strict=True)
-    await tx.execute(_KEEP, {"tenants": list(tenants), "keys": list(keys), "replies": replies, "faults": faults})
+    told = answers.items()
+    row = {
+        "tenants": [claim.tenant_id for claim in answers],
+        "keys": [claim.key for claim in answers],
+        "replies": [None if isinstance(a, Fault) else a.SerializeToString(deterministic=True) for _, a in told],
+        "faults": [to_message(a, c.request_id).SerializeToString() if isinstance(a, Fault) else None for c, a in told],
+    }
+    await tx.execute(_KEEP, row)
 
 
 async def _find_answers(

@@ -12,5 +12,6 @@ Must always hold
 - one key, one effect: claim, entry, outbox row and answer commit together
 - a request is held whole or waits whole, and waits no longer than its stock is short
 
-Read domain.py (what is allowed), sourcing.py (which warehouses), operations.py (what is done), then the rest.
+Read domain.py (what is allowed), sourcing.py (which warehouses), operations.py (movements) and allocating.py (holds),
+writer.py (many movements, one commit), waker.py (who waits is served), trail.py (reading), then the rest.
 """

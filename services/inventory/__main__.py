@@ -6,6 +6,7 @@ from chassis.ids import new_id
 from chassis.process import Resources, Service, run_service
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
+from services.inventory.writer import Writer
 from skutrail.v1 import inventory_pb2_grpc
 
 
@@ -15,11 +16,12 @@ class Settings(ServiceSettings):
 
 async def wire(resources: Resources) -> Service:
     waker = Waker(resources.database, resources.relay, utc_now, new_id)
-    server = InventoryServer(resources.database, resources.relay, waker, utc_now, new_id)
+    writer = Writer(resources.database, utc_now, new_id)
+    server = InventoryServer(resources.database, writer, resources.relay, waker, utc_now, new_id)
     return Service(
         add_servicer=lambda grpc_server: inventory_pb2_grpc.add_InventoryServicer_to_server(server, grpc_server),
         service_name="skutrail.v1.Inventory",
-        workers=[waker],
+        workers=[writer, waker],
     )
 
 

@@ -5,22 +5,24 @@ Operations receive the transaction and never commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, outbox, wire
+from chassis import idempotency, outbox, trace, wire
 from chassis.clock import Clock
 from chassis.errors import Fault, FieldFault
 from chassis.idempotency import Claim, StoredAnswer
 from chassis.ids import IdMaker
+from chassis.trace import Trace
 from services.inventory import allocating, domain, events, store, trail
 from services.inventory.domain import Entry, Hold, Movement, Reason, Recorded, Stock, StockKey
 from skutrail.v1 import events_pb2, inventory_pb2
 
-Claims = Mapping[tuple[str, str], StoredAnswer | Fault | None]
+# What a key was told by an earlier request; None: nothing, it is ours.
+Told = StoredAnswer | Fault | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Wish:
 
     movement: Movement
     claim: Claim | None
+    cause: Trace = field(default_factory=trace.current, compare=False)
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,19 @@ async def record_movements(tx: AsyncConnection, wishes: Sequence[Wish], clock: C
     """
     outcomes = {index: invalid for index, wish in enumerate(wishes) if (invalid := _invalid(wish.movement))}
     valid = [index for index in range(len(wishes)) if index not in outcomes]
-    firsts: dict[tuple[str, str], int] = {}
+    told = await _take_keys(tx, [claim for index in valid if (claim := wishes[index].claim)], clock())
+    firsts: dict[Claim, int] = {}
     for index in valid:
         if (claim := wishes[index].claim) is not None:
-            firsts.setdefault(claim.scope, index)
-    claims = await idempotency.claim_many(tx, [c for i in firsts.values() if (c := wishes[i].claim)], clock())
-    ours = [index for index in valid if _is_ours(wishes[index].claim, index, firsts, claims)]
-    answers = dict(zip(ours, await _record(tx, [wishes[index].movement for index in ours], clock, new_id), strict=True))
-    await idempotency.keep_many(tx, {c.scope: answers[i] for i in ours if (c := wishes[i].claim)})
+            firsts.setdefault(claim, index)
+    ours = [i for i in valid if (c := wishes[i].claim) is None or (told[c] is None and firsts[c] == i)]
+    answers = dict(zip(ours, await _record(tx, [wishes[index] for index in ours], clock, new_id), strict=True))
+    await idempotency.keep_many(tx, {c: answers[i] for i in ours if (c := wishes[i].claim)})
     for index in valid:
-        outcomes[index] = (
-            Outcome(answers[index]) if index in answers else _replay(wishes, index, firsts, claims, answers)
-        )
+        if index in answers:
+            outcomes[index] = Outcome(answers[index])
+        elif (claim := wishes[index].claim) is not None:
+            outcomes[index] = _replay(told[claim], answers.get(firsts[claim]))
     return [outcomes[index] for index in range(len(wishes))]
 
 
@@ -87,7 +91,7 @@ async def record_transfer(
             assert isinstance(invalid.answer, Fault)
             raise invalid.answer
     entries = []
-    for answer in await _record(tx, movements, clock, new_id):
+    for answer in await _record(tx, [Wish(movement, None) for movement in movements], clock, new_id):
         if isinstance(answer, Fault):
             raise answer
         entries.append(answer)
@@ -99,30 +103,38 @@ def _invalid(movement: Movement) -> Outcome | None:
     return Outcome(Fault("validation_failed", "The movement is not valid.", fields=faults)) if faults else None
 
 
-def _is_ours(claim: Claim | None, index: int, firsts: Mapping[tuple[str, str], int], claims: Claims) -> bool:
-    """True where the wish is to be decided now: no key, or a free one that no wish before it in the batch names."""
-    return claim is None or (firsts[claim.scope] == index and claims[claim.scope] is None)
+async def _take_keys(tx: AsyncConnection, wanted: Sequence[Claim], now: datetime) -> dict[Claim, Told]:
+    """What each key was told before; None where it is ours now. Of claims that share a key the first one takes it."""
+    firsts: dict[tuple[str, str], Claim] = {}
+    for claim in wanted:
+        firsts.setdefault(claim.scope, claim)
+    taken = await idempotency.claim_many(tx, list(firsts.values()), now)
+    return {
+        claim: taken[claim.scope]
+        if claim == firsts[claim.scope]
+        else await _look_up_again(tx, claim, taken[claim.scope], now)
+        for claim in wanted
+    }
 
 
-def _replay(
-    wishes: Sequence[Wish],
-    index: int,
-    firsts: Mapping[tuple[str, str], int],
-    claims: Claims,
-    answers: Mapping[int, inventory_pb2.LedgerEntry | Fault],
-) -> Outcome:
+async def _look_up_again(tx: AsyncConnection, claim: Claim, first_told: Told, now: datetime) -> Told:
+    """For another request under a key that the batch has met: it was told something only if the key is its own."""
+    if first_told is None:
+        return Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
+    try:
+        return await idempotency.look_up(tx, claim, now)
+    except Fault as fault:
+        return fault
+
+
+def _replay(told: Told, in_this_batch: inventory_pb2.LedgerEntry | Fault | None) -> Outcome:
     """What a key was told: by an earlier request, or by a wish before this one in the same batch."""
-    claim = wishes[index].claim
-    assert claim is not None, "a wish without a key is always ours"
-    told = claims[claim.scope]
     if isinstance(told, Fault):
         return Outcome(told)
     if told is not None:
         return Outcome(told.fault or inventory_pb2.LedgerEntry.FromString(told.reply or b""), replayed=True)
-    first = wishes[firsts[claim.scope]].claim
-    if first is None or first.fingerprint != claim.fingerprint:
-        return Outcome(Fault("idempotency_key_reused", "This Idempotency-Key was used for another request."))
-    return Outcome(answers[firsts[claim.scope]], replayed=True)
+    assert in_this_batch is not None, "a key that is ours has a first wish that was decided"
+    return Outcome(in_this_batch, replayed=True)
 
 
 async def read_balance(
@@ -194,15 +206,16 @@ class _Book:
 
 
 async def _record(
-    tx: AsyncConnection, movements: Sequence[Movement], clock: Clock, new_id: IdMaker
+    tx: AsyncConnection, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker
 ) -> list[inventory_pb2.LedgerEntry | Fault]:
-    """Decides the movements in their order, each on the stock that the one before it left; writes what was decided."""
-    if not movements:
+    """Decides the wishes in their order, each on the stock that the one before it left; writes what was decided."""
+    if not wishes:
         return []
+    movements = [wish.movement for wish in wishes]
     book = await _open_book(tx, movements)
     now = clock()  # read under the locks: whoever waited for them comes later in time, too
     answers: list[inventory_pb2.LedgerEntry | Fault] = []
-    for movement in movements:
+    for movement, cause in zip(movements, (wish.cause for wish in wishes), strict=True):
         if _eats_into_holds(book.stocks[movement.key], movement):
             book = await _make_room(tx, book, movements, movement, now, new_id)
         hold = book.own_hold(movement)
@@ -213,7 +226,8 @@ async def _record(
         entry_id = new_id("inv")
         book.note(entry_id, decision, hold)
         entry = events.entry_message(entry_id, decision.entry)
-        book.news.append(events.inventory_updated(movement.key.tenant_id, entry, new_id))
+        with trace.resume(cause):
+            book.news.append(events.inventory_updated(movement.key.tenant_id, entry, new_id))
         answers.append(entry)
     await _flush(tx, book)
     return answers

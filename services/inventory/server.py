@@ -20,6 +20,7 @@ from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
 from services.inventory.operations import Outcome, Wish
 from services.inventory.trail import Filters
 from services.inventory.waker import Waker
+from services.inventory.writer import Writer
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
 Reply = TypeVar("Reply", inventory_pb2.RecordBatchReply, inventory_pb2.RecordTransferReply)
@@ -29,8 +30,11 @@ _REASONS = {int(reason): reason for reason in Reason}
 
 
 class InventoryServer(inventory_pb2_grpc.InventoryServicer):
-    def __init__(self, database: Database, relay: Relay, waker: Waker, clock: Clock, new_id: IdMaker) -> None:
+    def __init__(
+        self, database: Database, writer: Writer, relay: Relay, waker: Waker, clock: Clock, new_id: IdMaker
+    ) -> None:
         self._database = database
+        self._writer = writer
         self._relay = relay
         self._waker = waker
         self._clock = clock
@@ -42,7 +46,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         _check_count(request.movements)
         if not all(movement.HasField("idempotency") for movement in request.movements):
             raise Fault("validation_failed", "Every movement needs an idempotency key.")
-        outcomes = await self._record([_wish(movement) for movement in request.movements])
+        outcomes = await self._writer.record([_wish(movement) for movement in request.movements])
         self._nudge()
         return inventory_pb2.RecordMovementsReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
 
@@ -157,20 +161,6 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         """Something was committed: there may be events to publish, and stock to serve those who wait."""
         self._relay.nudge()
         self._waker.nudge()
-
-    async def _record(self, wishes: Sequence[Wish]) -> list[Outcome]:
-        async def record(tx: AsyncConnection) -> list[Outcome]:
-            return await operations.record_movements(tx, wishes, self._clock, self._new_id)
-
-        try:
-            return await self._database.run(record)
-        except Fault as fault:
-            if fault.code != "idempotency_key_in_use":
-                raise
-            if len(wishes) == 1:
-                return [Outcome(fault)]
-            # One key that still runs elsewhere must not hold up its neighbours: each goes by itself.
-            return [(await self._record([wish]))[0] for wish in wishes]
 
 
 def _check_count(movements: Sequence[inventory_pb2.Movement]) -> None:

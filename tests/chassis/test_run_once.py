@@ -153,7 +153,8 @@ async def test_an_expired_key_is_free_for_any_request(database: Database, admin:
 
 async def test_a_refusal_stays_refused_though_its_cause_is_gone(database: Database, admin: Admin) -> None:
     with trace.follow("req_1", ""), pytest.raises(Fault, match="insufficient_stock"):
-        await once(database, refusing(Fault("insufficient_stock", "3 are there.", requested=5, available=3)))
+        refusal = Fault("insufficient_stock", "3 are there.", requested=5, available=3)
+        await once(database, refusing(refusal), key=Claim(KEY.tenant_id, KEY.key, KEY.fingerprint))
 
     with trace.follow("req_2", ""), pytest.raises(Fault, match="3 are there") as again:
         await once(database, writing("a"))
@@ -214,7 +215,7 @@ async def test_batches_over_the_same_keys_in_opposite_order_do_not_deadlock(data
         async def claimed(tx: AsyncConnection) -> set[str]:
             tries.append(1)
             outcomes = await claim_many(tx, wanted, NOW)
-            free = {scope: Order(id=name) for scope, outcome in outcomes.items() if outcome is None}
+            free = {claim: Order(id=name) for claim in wanted if outcomes[claim.scope] is None}
             await keep_many(tx, free)
             told = [outcome.reply for outcome in outcomes.values() if isinstance(outcome, StoredAnswer)]
             return {Order.FromString(reply or b"").id for reply in told} | ({name} if free else set())

@@ -64,6 +64,18 @@ async def test_a_key_of_another_request_is_refused(inventory: Inventory) -> None
     assert (await inventory.stock()).on_hand == 11
 
 
+async def test_every_wish_of_a_batch_is_held_against_its_own_request(inventory: Inventory) -> None:
+    first, other = b"one", b"two"
+    await inventory.record(inventory.wish(10, key="k", fingerprint=first))
+
+    for order in ([first, other, first], [other, first, other]):
+        outcomes = await inventory.record(*(inventory.wish(10, key="k", fingerprint=f) for f in order))
+
+        told = [code(o) for o in outcomes]
+        assert told == ["ok" if f == first else "idempotency_key_reused" for f in order]
+    assert (await inventory.stock()).on_hand == 10
+
+
 async def test_a_refusal_stays_refused_when_stock_has_come(inventory: Inventory) -> None:
     refused = await inventory.move(1, Reason.PICK, key="k")
     await inventory.move(10)
