@@ -152,9 +152,10 @@ async def test_an_expired_key_is_free_for_any_request(database: Database, admin:
 
 
 async def test_a_refusal_stays_refused_though_its_cause_is_gone(database: Database, admin: Admin) -> None:
-    with trace.follow("req_1", ""), pytest.raises(Fault, match="insufficient_stock"):
-        refusal = Fault("insufficient_stock", "3 are there.", requested=5, available=3)
-        await once(database, refusing(refusal), key=Claim(KEY.tenant_id, KEY.key, KEY.fingerprint))
+    refusal = Fault("insufficient_stock", "3 are there.", requested=5, available=3)
+    key = Claim(KEY.tenant_id, KEY.key, KEY.fingerprint, request_id="req_1")
+    with pytest.raises(Fault, match="insufficient_stock"):
+        await once(database, refusing(refusal), key=key)
 
     with trace.follow("req_2", ""), pytest.raises(Fault, match="3 are there") as again:
         await once(database, writing("a"))
