@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import batches, docs, door, inventory, operate, orders, pages, shipments, webhooks
+from gateway import batches, docs, door, inventory, openapi, operate, orders, pages, shipments, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
 from gateway.cursors import Cursors
@@ -47,6 +47,7 @@ ROUTES = (
     Route("GET",    "/metrics",                   operate.metrics,              _OPEN),
     Route("GET",    "/docs",                      docs.index,                   _OPEN),
     Route("GET",    "/docs/errors",               docs.errors,                  _OPEN),
+    Route("GET",    "/openapi.json",              openapi.show,                 _OPEN),
 )
 # fmt: on
 
@@ -68,6 +69,7 @@ def make_app(
     app[INTAKE] = intake
     app[pages.CURSORS] = cursors
     app[door.KEY_IS_REQUIRED] = key_is_required
+    app[openapi.DOCUMENT] = openapi.render(ROUTES)
     app.on_shutdown.append(_refuse_late_bodies)
     for route in ROUTES:
         handler = route.handler if route.access is Access.OPEN else door.through(route)

@@ -126,6 +126,7 @@ its id, and compare <code>seq</code> of an entry. Private addresses are refused;
 run</code> allows loopback.</p>
 <p><b>Errors.</b> <code>application/problem+json</code> with a stable <code>code</code>:
 <a href="/docs/errors">all codes</a>. Every answer carries a <code>Request-Id</code>.</p>
+<p><b>For programs.</b> All of it as OpenAPI 3.1: <a href="/openapi.json">/openapi.json</a>.</p>
 """
 
 

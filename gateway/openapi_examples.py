@@ -1,0 +1,58 @@
+"""The published examples: what is sent to each of the five published calls, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SENT: Mapping[str, Any] = {
+    "record_movement": {
+        "sku": "SKU-0042",
+        "warehouse": "SEA-1",
+        "qty": 120,
+        "reason": "receipt",
+        "reference": "PO-2026-00814",
+    },
+    "create_shipment": {
+        "order_id": "ord_5k2n9v",
+        "ship_to": {
+            "name": "Ada Lovelace",
+            "line1": "1 Shoreline Dr",
+            "city": "Seattle",
+            "state": "WA",
+            "postal": "98101",
+            "country": "US",
+        },
+        "line_items": [{"sku": "SKU-0042", "qty": 2}],
+        "carrier_hint": "ups_ground",
+    },
+    "subscribe": {
+        "url": "https://your.app/webhooks/skutrail",
+        "events": ["shipment.created", "inventory.updated"],
+        "secret": "whsec_REPLACE",
+    },
+}
+
+ANSWERED: Mapping[str, Any] = {
+    "record_movement": {
+        "id": "inv_2p7q0fxkq3r",
+        "sku": "SKU-0042",
+        "warehouse": "SEA-1",
+        "qty": 120,
+        "balance": 420,
+        "created_at": "2026-04-22T17:04:11Z",
+    },
+    "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1", "balance": 420, "as_of": "2026-04-22T17:04:11Z"},
+    "create_shipment": {"id": "shp_8c4l1x", "status": "queued", "label_url": None},
+    "get_order": {
+        "id": "ord_5k2n9v",
+        "status": "allocated",
+        "allocations": [{"warehouse": "SEA-1", "qty": 2, "shipment_id": "shp_8c4l1x"}],
+    },
+    "subscribe": {
+        "id": "whk_1q9f4a",
+        "url": "https://your.app/webhooks/skutrail",
+        "events": ["shipment.created", "inventory.updated"],
+        "created_at": "2026-04-22T17:04:11Z",
+    },
+}

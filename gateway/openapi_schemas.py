@@ -1,0 +1,149 @@
+"""JSON schemas of what is sent and answered, out of the models and the contracts that the calls themselves use.
+
+A body is what its pydantic model takes. An answer is what chassis.wire.to_json makes of a message, with the same
+`only` and `without`: in the order of the contract, every field present, an absent optional one null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from chassis.wire import enum_name
+from gateway.requests import PAGE_MAX
+from gateway.validation import Strict
+
+Schema = dict[str, Any]
+
+_REFERENCE = "#/components/schemas/"
+# A body and an answer may bear one name: Shipment is what is asked for, and what it becomes.
+_BODY_SUFFIX = "Input"
+_TIMESTAMP = "google.protobuf.Timestamp"
+_SCALARS: Mapping[int, str] = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_BOOL: "boolean",
+    FieldDescriptor.TYPE_INT32: "integer",
+    FieldDescriptor.TYPE_INT64: "integer",
+    FieldDescriptor.TYPE_SINT64: "integer",
+}
+# What validators of requests.py know of a parameter, and its type does not say.
+_RULES: Mapping[str, Schema] = {
+    "limit": {"minimum": 1, "description": f"More than {PAGE_MAX} counts as {PAGE_MAX}."},
+    "cursor": {"description": "The next_cursor of the page before, sent with the same filters."},
+    "created_after": {"description": "Exclusive."},
+    "created_before": {"description": "Exclusive."},
+    "token": {"description": "That of a label_url; it stands for an API key."},
+}
+
+
+class Schemas:
+    """Gathers the named schemas of a document. Each method but `query` returns a reference to what it gathered."""
+
+    def __init__(self) -> None:
+        self.named: dict[str, Schema] = {}
+
+    def add(self, name: str, schema: Schema) -> Schema:
+        """Raises ValueError where the name already stands for something else."""
+        if self.named.setdefault(name, schema) != schema:
+            raise ValueError(f"two schemas are named {name}")
+        return {"$ref": _REFERENCE + name}
+
+    def body(self, model: type[Strict]) -> Schema:
+        template = f"{_REFERENCE}{{model}}{_BODY_SUFFIX}"
+        schema = model.model_json_schema(ref_template=template, schema_generator=_Plain)
+        for name, inner in schema.pop("$defs", {}).items():
+            self.add(name + _BODY_SUFFIX, inner)
+        return self.add(model.__name__ + _BODY_SUFFIX, schema)
+
+    def message(
+        self, of: type[Message], name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()
+    ) -> Schema:
+        """Named as the contract names it, where nothing else is said."""
+        return self._described(of.DESCRIPTOR, name, only, without)
+
+    def _described(self, message: Any, name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()) -> Schema:
+        fields = message.fields_by_name
+        names = only or [field for field in fields if field not in without]
+        return self.add(name or message.name, record({field: self._field(fields[field]) for field in names}))
+
+    def _field(self, field: FieldDescriptor) -> Schema:
+        if field.is_repeated:
+            return {"type": "array", "items": self._value(field)}
+        # Only what the contract calls `optional` is ever absent; other messages are always set.
+        return nullable(self._value(field)) if field.containing_oneof is not None else self._value(field)
+
+    def _value(self, field: FieldDescriptor) -> Schema:
+        if field.enum_type is not None:
+            return {"type": "string", "enum": _names(field.enum_type)}
+        if field.message_type is None:
+            return {"type": _SCALARS[field.type]}
+        if field.message_type.full_name == _TIMESTAMP:
+            return {"type": "string", "format": "date-time"}
+        return self._described(field.message_type)
+
+
+def record(fields: Mapping[str, Schema], *, may_lack: Sequence[str] = ()) -> Schema:
+    """An object with these fields in this order, all of them there but those in `may_lack`."""
+    required = [name for name in fields if name not in may_lack]
+    return {"type": "object", "properties": dict(fields), "required": required}
+
+
+def nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def parameters(query: type[Strict]) -> list[Schema]:
+    """The query parameters of a route. In a query nothing is null: what is not sent is absent."""
+    told = query.model_json_schema(schema_generator=_Plain)
+    required = told.get("required", ())
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": _sent(query, name, schema)}
+        for name, schema in told.get("properties", {}).items()
+    ]
+
+
+def _sent(query: type[Strict], name: str, schema: Schema) -> Schema:
+    field = query.model_fields[name]
+    present: Schema = schema["anyOf"][0] if "anyOf" in schema else schema
+    default = {} if field.is_required() or field.default is None else {"default": field.default}
+    return {**present, **default, **_RULES.get(name, {})}
+
+
+def _names(enum: EnumDescriptor) -> list[str]:
+    return [enum_name(enum, value.number) for value in enum.values if value.number]
+
+
+class _Plain(GenerateJsonSchema):
+    """Without titles, without what docstrings tell ourselves, and without defaults: those of a change mean nothing."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        plain = super().model_schema(schema)
+        return {key: value for key, value in plain.items() if key not in ("title", "description")}
+
+
+Shape = Callable[[Schemas], Schema]
+
+
+def shaped(of: type[Message], name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()) -> Shape:
+    return lambda schemas: schemas.message(of, name, only, without)
+
+
+def page_of(row: Shape) -> Shape:
+    """What gateway.pages.page answers."""
+
+    def shape(schemas: Schemas) -> Schema:
+        data = {"type": "array", "items": row(schemas)}
+        return record({"data": data, "has_more": {"type": "boolean"}, "next_cursor": nullable({"type": "string"})})
+
+    return shape

@@ -1,0 +1,204 @@
+"""/openapi.json: it tells every route, and what it tells is what is answered."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from chassis.errors import ERRORS
+from chassis.wire import timestamp
+from gateway import openapi
+from gateway.app import ROUTES
+from gateway.openapi_examples import ANSWERED, SENT
+from services.webhooks import events
+from services.webhooks.domain import EVENT_TYPES
+from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
+from tests.builders import shipment
+from tests.gateway.asking import Answer, Caller
+from tests.gateway.conftest import Door
+
+DOCUMENT = openapi.describe(ROUTES)
+OPERATIONS = {operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()}
+
+
+def resolved(schema: Any) -> Any:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return DOCUMENT["components"]["schemas"][name] if name else schema
+
+
+def fits(schema: Any, value: Any) -> bool:
+    """Whether the value is what the schema says, with its fields in that order and no others."""
+    whole = {**schema, "components": DOCUMENT["components"]}
+    return Draft202012Validator(whole).is_valid(value) and is_in_order(schema, value)
+
+
+def is_in_order(schema: Any, value: Any) -> bool:
+    schema = resolved(schema)
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return any(fits(choice, value) for choice in choices)
+    if isinstance(value, list):
+        return all(is_in_order(schema["items"], item) for item in value)
+    if isinstance(value, dict):
+        fields = dict(fields_of(schema))
+        known = [name for name in fields if name in value]
+        return list(value) == known and all(is_in_order(fields[name], value[name]) for name in known)
+    return True
+
+
+def fields_of(schema: Any) -> Iterator[tuple[str, Any]]:
+    for part in (resolved(part) for part in schema.get("allOf", [schema])):
+        yield from part["properties"].items()
+
+
+def assert_told(name: str, answer: Answer) -> None:
+    """The answer has the status, the headers and the fields that the document tells of the call."""
+    told = OPERATIONS[name]["responses"][str(answer.status)]
+    media_type = answer.headers["Content-Type"].partition(";")[0]
+    assert fits(told["content"][media_type]["schema"], answer.json), (name, answer.body)
+    assert {*told["headers"]} - {"Idempotent-Replayed", "Retry-After"} <= {*answer.headers}, (name, answer.headers)
+
+
+def test_every_route_is_told_and_nothing_else() -> None:
+    told = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
+
+    assert told == {(route.method, re.sub(r":[^}]*}", "}", route.path)) for route in ROUTES}
+    assert len(OPERATIONS) == len(ROUTES)
+
+
+def test_every_code_is_told_where_a_route_can_meet_it() -> None:
+    problems = [
+        response["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"]
+        for operation in OPERATIONS.values()
+        for status, response in operation["responses"].items()
+        if int(status) >= 400
+    ]
+
+    for told in problems:
+        assert {ERRORS[code].http_status for code in told["code"]["enum"]} == {told["status"]["const"]}
+    met_by_no_route = {"route_not_found", "method_not_allowed", "invalid_state"}
+    assert {code for told in problems for code in told["code"]["enum"]} == ERRORS.keys() - met_by_no_route
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', openapi.render(ROUTES).decode()):
+        assert name in DOCUMENT["components"][kind], (kind, name)
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_the_published_examples_are_what_the_document_tells(name: str) -> None:
+    operation = OPERATIONS[name]
+    answer = next(response for status, response in operation["responses"].items() if status.startswith("2"))
+    content = answer["content"]["application/json"]
+
+    assert content["example"] == ANSWERED[name]
+    assert fits(content["schema"], ANSWERED[name])
+    assert ("requestBody" in operation) == (name in SENT)
+    if name in SENT:
+        body = operation["requestBody"]["content"]["application/json"]
+        whole = {**body["schema"], "components": DOCUMENT["components"]}
+        Draft202012Validator(whole).validate(SENT[name])
+
+
+async def test_anybody_may_read_it(door: Door) -> None:
+    answer = await door.caller.by("").get("/openapi.json")
+
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.json == DOCUMENT
+    assert '<a href="/openapi.json">' in (await door.caller.by("").get("/docs")).body.decode()
+
+
+async def test_the_published_calls_answer_as_told(caller: Caller) -> None:
+    sku = f"SKU-{uuid4()}"
+    moved = await caller.post("/v1/inventory/ledger", {**SENT["record_movement"], "sku": sku})
+    asked = shipment(2, sku)
+    created = await caller.post("/v1/shipments", asked)
+    order = f"/v1/orders/{asked['order_id']}"
+
+    assert_told("record_movement", moved)
+    assert_told("get_balance", await caller.get(f"/v1/inventory/balance?sku={sku}&warehouse=SEA-1"))
+    assert_told("create_shipment", created)
+    assert_told("get_order", await caller.get_until(order, lambda told: told.json["allocations"]))
+    assert_told("subscribe", await caller.post("/v1/webhooks/subscribe", SENT["subscribe"]))
+    ready = await caller.get_until(created.headers["Location"], lambda told: told.json["status"] == "label_ready")
+    assert_told("get_shipment", ready)
+
+
+async def test_the_calls_around_them_answer_as_told(caller: Caller) -> None:
+    sku, body = f"SKU-{uuid4()}", {"warehouse": "SEA-1", "qty": 5, "reason": "receipt"}
+    moved = await caller.post("/v1/inventory/ledger", {"sku": sku, **body})
+    lines = [{"sku": sku, **body}, {"sku": sku, **body, "qty": 50, "reason": "pick"}]
+    transfer = {"sku": sku, "from_warehouse": "SEA-1", "to_warehouse": "PDX-1", "qty": 1}
+    webhook = await caller.post("/v1/webhooks/subscribe", {"url": "https://your.app/x", "events": ["*"]})
+    assert "secret" in webhook.json
+    await caller.post("/v1/shipments", shipment(1, sku))
+
+    assert_told("subscribe", webhook)
+    assert_told("get_entry", await caller.get(f"/v1/inventory/ledger/{moved.json['id']}"))
+    for atomic, sent in ((True, lines[:1]), (False, lines)):
+        batch = await caller.post("/v1/inventory/ledger/batch", {"atomic": atomic, "movements": sent})
+        assert_told("record_batch", batch)
+    assert_told("record_transfer", await caller.post("/v1/inventory/transfers", transfer))
+    assert_told("get_webhook", await caller.get(webhook.headers["Location"]))
+    changed = {"headers": {"Content-Type": "application/json"}, "data": b'{"status": "disabled"}'}
+    assert_told("change_webhook", await caller.ask("PATCH", webhook.headers["Location"], **changed))
+    for name, path in (
+        ("list_entries", "/v1/inventory/ledger?limit=1"),
+        ("list_levels", f"/v1/inventory/levels?sku={sku}"),
+        ("list_shipments", "/v1/shipments?limit=3"),
+        ("list_orders", "/v1/orders?limit=3"),
+        ("list_webhooks", "/v1/webhooks?limit=1"),
+        ("list_event_types", "/v1/webhooks/event-types"),
+    ):
+        listed = await caller.get(path)
+        assert listed.json["data"], name
+        assert_told(name, listed)
+
+
+async def test_refusals_are_told(caller: Caller) -> None:
+    sku = f"SKU-{uuid4()}"
+    pick = {"sku": sku, "warehouse": "SEA-1", "qty": 5, "reason": "pick"}
+
+    assert_told("record_movement", await caller.post("/v1/inventory/ledger", pick))
+    assert_told("record_movement", await caller.post("/v1/inventory/ledger", {}))
+    assert_told("record_movement", await caller.post("/v1/inventory/ledger", b"{"))
+    assert_told("record_movement", await caller.by("").post("/v1/inventory/ledger", pick))
+    assert_told("list_entries", await caller.get("/v1/inventory/ledger?cursor=x"))
+    assert_told("get_order", await caller.get("/v1/orders/ord_unknown"))
+
+
+NOW = timestamp(datetime(2026, 4, 22, 17, 4, 11, tzinfo=UTC))
+ENTRY = inventory_pb2.LedgerEntry(id="inv_1", qty=5, reason="REASON_RECEIPT", created_at=NOW)
+SHIPMENT = shipments_pb2.Shipment(
+    id="shp_1",
+    status="SHIPMENT_STATUS_FAILED",
+    ship_to=shipments_pb2.Address(name="Ada Lovelace", line1="1 Shoreline Dr", city="Seattle", postal="98101"),
+    parcels=[shipments_pb2.Parcel(warehouse="SEA-1", label_status="LABEL_STATUS_NONE")],
+    error=shipments_pb2.ShipmentError(code="refused", message="No such place."),
+    created_at=NOW,
+    updated_at=NOW,
+)
+EVENTS = {
+    "inventory.updated": events_pb2.Event(entry=ENTRY),
+    "inventory.shortfall": events_pb2.Event(shortfall=events_pb2.Shortfall(sku="SKU-1", shipment_ids=["shp_1"])),
+    "order.updated": events_pb2.Event(order=orders_pb2.Order(id="ord_1", status="ORDER_STATUS_QUEUED")),
+    **{name: events_pb2.Event(shipment=SHIPMENT) for name in EVENT_TYPES if name.startswith("shipment.")},
+}
+
+
+@pytest.mark.parametrize(("event_type", "event"), EVENTS.items(), ids=EVENTS)
+def test_every_event_is_delivered_as_told(event_type: str, event: events_pb2.Event) -> None:
+    event.MergeFrom(events_pb2.Event(id="evt_1", type=event_type, occurred_at=NOW))
+    told = DOCUMENT["webhooks"][event_type]["post"]["requestBody"]["content"]["application/json"]
+
+    assert fits(told["schema"], json.loads(events.render(event)))
+
+
+def test_every_event_that_is_announced_is_told() -> None:
+    assert DOCUMENT["webhooks"].keys() == EVENTS.keys() == EVENT_TYPES.keys() - {"webhook.ping"}
