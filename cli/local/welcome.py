@@ -36,7 +36,8 @@ def welcome(stack: Stack, key: str) -> str:
     return f"""\
   API    {stack.base_url}
   Docs   {stack.base_url}/docs
-  Key    {key}   (until the next start; for keys that stay: skutrail keys create)
+  Key    {key}
+         until the next start; for keys that stay: skutrail keys create
   Logs   {stack.home.logs}{chosen}
 
 Try it (on this machine {EXAMPLE_KEY} works as a key, too):

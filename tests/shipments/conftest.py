@@ -24,6 +24,7 @@ from chassis.outbox import Relay
 from cli.provision import DatabaseUrls
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
+from services.inventory.writer import Writer
 from services.shipments import listener, operations, store
 from services.shipments.carriers.port import Carrier, CarrierFailure, Label
 from services.shipments.domain import Address, HeldLine, Line, Shipment, ShipmentRequest, Stock, StockStatus
@@ -236,7 +237,9 @@ async def inventory_stub(
     database = Database(create_engine(databases["inventory"].application, pool_size=4))
     nats = Nats(nats_url, "test")
     relay = Relay(database.engine, nats)
-    servicer = InventoryServer(database, relay, Waker(database, relay, utc_now, new_id), utc_now, new_id)
+    writer = Writer(database, utc_now, new_id)
+    writing = asyncio.create_task(writer.run())
+    servicer = InventoryServer(database, writer, relay, Waker(database, relay, utc_now, new_id), utc_now, new_id)
     server = rpc.Server("127.0.0.1:0", ready=database.is_up)
     await server.start(
         lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]
@@ -245,6 +248,8 @@ async def inventory_stub(
     yield inventory_pb2_grpc.InventoryStub(channel)
     await channel.close()
     await server.stop()
+    writer.stop()
+    await writing
     await nats.close()
     await database.engine.dispose()
 

@@ -40,7 +40,7 @@ async def listens(stack: RunningStack, name: str) -> bool:
     """Whether a new connection is taken: a process that drains takes none."""
     try:
         _, writer = await asyncio.open_connection(LOOPBACK, stack.system.stack.ports[name])
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # reset: it was queued when the listener closed
         return False
     writer.close()
     return True
