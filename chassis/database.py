@@ -87,7 +87,7 @@ class Database:
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with self._engine.begin() as tx:
+                async with self.transaction() as tx:
                     return await operation(tx)
             except sqlalchemy.exc.TimeoutError as error:
                 raise _unavailable("pool exhausted") from error

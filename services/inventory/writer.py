@@ -89,6 +89,11 @@ class Writer:
 
     async def _take_apart(self, batch: Sequence[_Call], error: Exception) -> None:
         """One key that still runs elsewhere, or one defect, must not fail its neighbours: each goes by itself."""
+        if isinstance(error, Fault) and error.code == "unavailable" and not await self._database.is_up():
+            # Each alone would wait out the same absence, and those that come after it for all of them.
+            for call in batch:
+                _fail(call, error)
+            return
         if len(batch) > 1:
             log.warning("batch.taken_apart", calls=len(batch), cause=str(error)[:200])
             for call in batch:

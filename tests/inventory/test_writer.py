@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from chassis import idempotency
 from chassis.clock import utc_now
+from chassis.database import Database, create_engine
 from chassis.errors import Fault
 from chassis.ids import new_id
 from services.inventory import writer as writing
@@ -101,3 +103,27 @@ async def test_more_than_may_wait_is_refused_at_once(
     assert {fault.code for fault in refused} == {"unavailable"}
     assert len(refused) == 3
     assert (await inventory.stock()).on_hand == 2
+
+
+async def test_while_the_database_is_away_a_batch_is_told_at_once_and_not_call_by_call(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = Database(create_engine("postgresql://nobody:x@127.0.0.1:1/nowhere"))
+    tried: list[int] = []
+    run = nowhere.run
+
+    async def counted(operation: Any) -> Any:
+        tried.append(1)
+        return await run(operation)
+
+    monkeypatch.setattr(nowhere, "run", counted)
+    writer = Writer(nowhere, utc_now, new_id)
+    running = asyncio.create_task(writer.run())
+    told = await asyncio.gather(*(writer.record([inventory.wish(1)]) for _ in range(30)), return_exceptions=True)
+    writer.stop()
+    await running
+
+    assert {fault.code for fault in told if isinstance(fault, Fault)} == {"unavailable"}
+    assert len(told) == 30
+    assert len(tried) <= 2
+    await nowhere.engine.dispose()
