@@ -7,27 +7,9 @@ from typing import Any
 
 from cli.local.stack import Stack
 from gateway.keys import EXAMPLE_KEY
+from gateway.openapi_examples import SENT
 
-LEDGER = {"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 120, "reason": "receipt", "reference": "PO-2026-00814"}
 LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
-SHIPMENT = {
-    "order_id": "ord_5k2n9v",
-    "ship_to": {
-        "name": "Ada Lovelace",
-        "line1": "1 Shoreline Dr",
-        "city": "Seattle",
-        "state": "WA",
-        "postal": "98101",
-        "country": "US",
-    },
-    "line_items": [{"sku": "SKU-0042", "qty": 2}],
-    "carrier_hint": "ups_ground",
-}
-WEBHOOK = {
-    "url": "https://your.app/webhooks/skutrail",
-    "events": ["shipment.created", "inventory.updated"],
-    "secret": "whsec_REPLACE",
-}
 
 
 def welcome(stack: Stack, key: str) -> str:
@@ -51,11 +33,11 @@ Try it (on this machine {EXAMPLE_KEY} works as a key, too):
 def examples_of(base_url: str) -> list[str]:
     """The five published calls as lines for bash, the ledger write first."""
     return [
-        _curl(base_url, "/v1/inventory/ledger", LEDGER, f"Idempotency-Key: {LEDGER_KEY}"),
+        _curl(base_url, "/v1/inventory/ledger", SENT["record_movement"], f"Idempotency-Key: {LEDGER_KEY}"),
         _curl(base_url, "/v1/inventory/balance?sku=SKU-0042&warehouse=SEA-1"),
-        _curl(base_url, "/v1/shipments", SHIPMENT),
+        _curl(base_url, "/v1/shipments", SENT["create_shipment"]),
         _curl(base_url, "/v1/orders/ord_5k2n9v"),
-        _curl(base_url, "/v1/webhooks/subscribe", WEBHOOK),
+        _curl(base_url, "/v1/webhooks/subscribe", SENT["subscribe"]),
     ]
 
 
