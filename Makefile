@@ -43,6 +43,7 @@ lock: $(VENV)/.lock-ready ## Pin the dependencies of pyproject.toml, with hashes
 	@$(VENV)/lock/bin/$(COMPILE) pyproject.toml -o requirements.txt >/dev/null
 	@$(VENV)/lock/bin/$(COMPILE) --extra local -c requirements.txt pyproject.toml -o requirements-local.txt >/dev/null
 	@$(VENV)/lock/bin/$(COMPILE) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt >/dev/null
+	@$(VENV)/lock/bin/$(COMPILE) --extra bench -c requirements-dev.txt pyproject.toml -o requirements-bench.txt >/dev/null
 	@printf 'hatchling\n' | $(VENV)/lock/bin/$(COMPILE) --no-annotate -c requirements-dev.txt - -o deploy/requirements-build.txt >/dev/null
 
 clean: ## Remove what was made here, but for the data of `make run` in .skutrail
