@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from chassis.errors import Fault
 from chassis.logs import log
+from chassis.pipeline import Pipeline
 
 T = TypeVar("T")
 
@@ -28,6 +29,9 @@ POOL_TIMEOUT_S = 1.5
 ATTEMPTS_MAX = 5
 _SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT = "40001", "40P01", "55P03"
 _STATEMENT_TIMEOUT, _READ_ONLY = "57014", "25006"
+_KEY_CONSTRAINT = "idempotency_key_pkey"
+
+_Error = sqlalchemy.exc.DBAPIError | psycopg.Error
 
 _SESSION = {
     # Longer than the server's deadlock_timeout (1 s): at the same length a deadlock ends as a mere lock timeout.
@@ -85,18 +89,43 @@ class Database:
 
         Raises Fault `unavailable` when the database is away or too busy to answer in time.
         """
+
+        async def once() -> T:
+            async with self.transaction() as tx:
+                return await operation(tx)
+
+        return await self._repeated(once)
+
+    async def run_pipelined(self, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
+        """The same for an operation on a Pipeline: what it told is sent with the commit."""
+
+        async def once() -> T:
+            async with self.transaction() as tx:
+                pipeline = await Pipeline.on(tx)
+                result = await operation(pipeline)
+                await pipeline.commit()
+                return result
+
+        return await self._repeated(once)
+
+    async def _repeated(self, once: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with self.transaction() as tx:
-                    return await operation(tx)
+                return await once()
             except sqlalchemy.exc.TimeoutError as error:
                 raise _unavailable("pool exhausted") from error
-            except sqlalchemy.exc.DBAPIError as error:
+            except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
+                if isinstance(error, psycopg.Error) and _is_disconnect(error):
+                    await self._engine.dispose()  # of its own errors the pool knows that all its connections are stale
+                if _waited_for_key(error):
+                    raise Fault(
+                        "idempotency_key_in_use", "The first request with this key still runs.", retry_after_s=1
+                    ) from error
                 if attempt == ATTEMPTS_MAX or not _may_repeat(error, attempt):
                     if _is_trouble(error):
                         raise _unavailable(_sqlstate(error) or "connection lost") from error
                     raise
-                log.info("transaction.repeated", attempt=attempt, cause=type(error.orig).__name__)
+                log.info("transaction.repeated", attempt=attempt, cause=type(_origin(error)).__name__)
                 await asyncio.sleep(random.uniform(0.2, 1) * 0.01 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -110,20 +139,38 @@ class Database:
         return True
 
 
-def _sqlstate(error: sqlalchemy.exc.DBAPIError) -> str | None:
-    return error.orig.sqlstate if isinstance(error.orig, psycopg.Error) else None
+def _origin(error: _Error) -> BaseException | None:
+    return error if isinstance(error, psycopg.Error) else error.orig
 
 
-def _is_disconnect(error: sqlalchemy.exc.DBAPIError) -> bool:
-    return error.connection_invalidated or (isinstance(error.orig, psycopg.OperationalError) and not _sqlstate(error))
+def _sqlstate(error: _Error) -> str | None:
+    origin = _origin(error)
+    return origin.sqlstate if isinstance(origin, psycopg.Error) else None
 
 
-def _may_repeat(error: sqlalchemy.exc.DBAPIError, attempt: int) -> bool:
+def _is_disconnect(error: _Error) -> bool:
+    was_noticed = isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated
+    return was_noticed or (isinstance(_origin(error), psycopg.OperationalError) and not _sqlstate(error))
+
+
+def _waited_for_key(error: _Error) -> bool:
+    origin = _origin(error)
+    # PostgreSQL tells by the context alone what the lock was.
+    return isinstance(origin, psycopg.errors.LockNotAvailable) and '"idempotency_key' in (origin.diag.context or "")
+
+
+def _may_repeat(error: _Error, attempt: int) -> bool:
+    if _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK):
+        return True
+    origin = _origin(error)
+    if isinstance(origin, psycopg.errors.UniqueViolation):
+        # Another transaction committed the key first: the repetition finds its answer.
+        return origin.diag.constraint_name == _KEY_CONSTRAINT
     # A lost connection usually means the whole pool is stale: one fresh attempt tells whether the server is back.
-    return _sqlstate(error) in (_SERIALIZATION_FAILURE, _DEADLOCK) or (_is_disconnect(error) and attempt == 1)
+    return _is_disconnect(error) and attempt == 1
 
 
-def _is_trouble(error: sqlalchemy.exc.DBAPIError) -> bool:
+def _is_trouble(error: _Error) -> bool:
     """True for what time heals. Anything else is a defect of ours, such as a broken constraint."""
     state = _sqlstate(error) or ""
     # 53: too many connections, disk full; 57P: the server starts or stops.

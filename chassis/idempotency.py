@@ -6,20 +6,19 @@ the first request runs waits for it at the unique index, at most for `lock_timeo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import psycopg.errors
-import sqlalchemy.exc
 from google.protobuf.message import Message
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import trace
 from chassis.database import Database
 from chassis.errors import Fault, from_message, to_message
+from chassis.pipeline import Pipeline
 from skutrail.v1 import common_pb2
 
 Reply = TypeVar("Reply", bound=Message)
@@ -28,11 +27,8 @@ RETENTION = timedelta(days=7)  # published: at least 24 hours
 
 _CLAIM = text("""
     INSERT INTO idempotency_key AS k (tenant_id, key, fingerprint, created_at, expires_at)
-    SELECT * FROM unnest(
-        CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
-        array_fill(CAST(:now AS timestamptz), ARRAY[CAST(:count AS int)]),
-        array_fill(CAST(:expires_at AS timestamptz), ARRAY[CAST(:count AS int)])
-    )
+    SELECT *, CAST(:now AS timestamptz), CAST(:expires_at AS timestamptz)
+    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]))
     ON CONFLICT (tenant_id, key) DO UPDATE
         SET fingerprint = excluded.fingerprint, reply = NULL, fault = NULL,
             created_at = excluded.created_at, expires_at = excluded.expires_at
@@ -46,6 +42,31 @@ _FIND = text("""
     JOIN idempotency_key k USING (tenant_id, key)
     WHERE k.expires_at > :now
 """)
+
+# What a batch finds out of many keys at once; those whose time is over are free again, and still in the way.
+_LOOK = text("""
+    SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault, k.expires_at
+    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key
+    ) k
+""")
+_FORGET = text("""
+    DELETE FROM idempotency_key k
+    USING unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS expired (tenant_id, key)
+    WHERE k.tenant_id = expired.tenant_id AND k.key = expired.key AND k.expires_at <= :now
+""")
+# Without ON CONFLICT: where another transaction was first, nothing of this one may be committed.
+_ADD = text("""
+    INSERT INTO idempotency_key (tenant_id, key, fingerprint, reply, fault, created_at, expires_at)
+    SELECT a.tenant_id, a.key, a.fingerprint, a.reply, a.fault, :now, :expires_at
+    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
+                CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
+        AS a (tenant_id, key, fingerprint, reply, fault)
+""")
+
+# For a key that another transaction has not committed yet: the batch holds locks that others wait for.
+_WAIT_SHORTLY = text("SET LOCAL lock_timeout = '50ms'")
 
 _KEEP = text("""
     UPDATE idempotency_key k SET reply = answer.reply, fault = answer.fault
@@ -88,11 +109,11 @@ class StoredAnswer:
     fault: Fault | None
 
 
-def claim_of(tenant_id: str, key: common_pb2.IdempotencyKey) -> Claim:
+def claim_of(tenant_id: str, key: common_pb2.IdempotencyKey, cause: trace.Trace | None = None) -> Claim:
     """Raises Fault `validation_failed` where a part is missing: writes without a key would be taken for one another."""
     if not (tenant_id and key.key and key.fingerprint):
         raise Fault("validation_failed", "A write needs a tenant, an idempotency key and its fingerprint.")
-    return Claim(tenant_id, key.key, key.fingerprint)
+    return Claim(tenant_id, key.key, key.fingerprint, (cause or trace.current()).request_id)
 
 
 async def run_once(
@@ -148,14 +169,8 @@ async def claim_many(
 ) -> Mapping[tuple[str, str], StoredAnswer | Fault | None]:
     """Claims many keys of distinct scopes at once. Per scope: None, the stored answer, or `idempotency_key_reused`."""
     ordered = sorted(wanted)  # one order for all: two batches over the same keys must not deadlock
-    try:
-        rows = await tx.execute(_CLAIM, {**_columns(ordered), "now": now, "expires_at": now + RETENTION})
-    except sqlalchemy.exc.OperationalError as error:
-        if isinstance(error.orig, psycopg.errors.LockNotAvailable):
-            raise Fault(
-                "idempotency_key_in_use", "The first request with this key still runs.", retry_after_s=1
-            ) from error
-        raise
+    times = {"now": now, "expires_at": now + RETENTION}
+    rows = await tx.execute(_CLAIM, {**_columns(ordered), **times})
     ours = {(row.tenant_id, row.key) for row in rows}
     taken = [c for c in ordered if c.scope not in ours]
     return {**dict.fromkeys(ours), **await _find_answers(tx, taken, now)}
@@ -175,16 +190,62 @@ async def keep(tx: AsyncConnection, ours: Claim, answer: Message | Fault) -> Non
 
 async def keep_many(tx: AsyncConnection, answers: Mapping[Claim, Message | Fault]) -> None:
     """Stores what each claimed key was told. A refusal remembers the request that was refused."""
-    if not answers:
-        return
-    told = answers.items()
-    row = {
-        "tenants": [claim.tenant_id for claim in answers],
-        "keys": [claim.key for claim in answers],
-        "replies": [None if isinstance(a, Fault) else a.SerializeToString(deterministic=True) for _, a in told],
-        "faults": [to_message(a, c.request_id).SerializeToString() if isinstance(a, Fault) else None for c, a in told],
-    }
-    await tx.execute(_KEEP, row)
+    if answers:
+        await tx.execute(_KEEP, {**_columns(list(answers)), **_answer_columns(answers)})
+
+
+class BatchKeys:
+    """The keys of a batch that is decided at once: looked up before, added with their answers in its commit.
+
+    Not claimed first, which would cost each key a second write. Where two batches meet over a key, the later one fails
+    at the unique index, is repeated (Database), and finds the answer.
+    """
+
+    def __init__(self, claims: Iterable[Claim], now: datetime) -> None:
+        self._firsts: dict[tuple[str, str], Claim] = {}
+        for claim in claims:
+            self._firsts.setdefault(claim.scope, claim)
+        self._now = now
+        self._found: dict[tuple[str, str], Any] = {}
+        self._expired: list[Claim] = []
+
+    def looking(self) -> tuple[TextClause, Mapping[str, Any]]:
+        """The question to ask; `learn` takes its rows."""
+        return _LOOK, _columns(list(self._firsts.values()))
+
+    def learn(self, rows: Iterable[Any]) -> None:
+        for row in rows:
+            scope = row.tenant_id, row.key
+            if row.expires_at > self._now:
+                self._found[scope] = row
+            else:
+                self._expired.append(self._firsts[scope])
+
+    def told(self, claim: Claim) -> StoredAnswer | Fault | None:
+        """What the key was told by an earlier request; None where it is free.
+
+        Of two requests in the batch that share a key without being the same, only the first can have it.
+        """
+        row = self._found.get(claim.scope)
+        if row is not None and row.fingerprint == claim.fingerprint:
+            return _stored_answer(row.reply, row.fault)
+        if row is not None or self._firsts[claim.scope] != claim:
+            return Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
+        return None
+
+    def tell(self, pipeline: Pipeline, answers: Mapping[Claim, Message | Fault]) -> None:
+        """Adds the free keys with what they are told."""
+        if not answers:
+            return
+        expired = [claim for claim in self._expired if claim in answers]
+        if expired:
+            pipeline.tell(_FORGET, {**_columns(expired), "now": self._now})
+        ordered = {
+            claim: answers[claim] for claim in sorted(answers)
+        }  # one order for all: two batches over the same keys must not deadlock
+        times = {"now": self._now, "expires_at": self._now + RETENTION}
+        pipeline.tell(_WAIT_SHORTLY, {})
+        pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
 
 async def _find_answers(
@@ -207,12 +268,19 @@ def _stored_answer(reply: bytes | None, fault: bytes | None) -> StoredAnswer:
     return StoredAnswer(reply, from_message(common_pb2.Fault.FromString(fault)) if fault is not None else None)
 
 
+def _answer_columns(answers: Mapping[Claim, Message | Fault]) -> dict[str, list[bytes | None]]:
+    told = answers.items()
+    return {
+        "replies": [None if isinstance(a, Fault) else a.SerializeToString(deterministic=True) for _, a in told],
+        "faults": [to_message(a, c.request_id).SerializeToString() if isinstance(a, Fault) else None for c, a in told],
+    }
+
+
 def _columns(claims: Sequence[Claim]) -> dict[str, object]:
     return {
         "tenants": [c.tenant_id for c in claims],
         "keys": [c.key for c in claims],
         "fingerprints": [c.fingerprint for c in claims],
-        "count": len(claims),
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import nats.errors
 import sqlalchemy.exc
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chassis import trace, wire
@@ -26,10 +26,12 @@ from chassis.clock import pause
 from chassis.ids import IdMaker
 from chassis.jetstream import Nats
 from chassis.logs import log
+from chassis.pipeline import Pipeline
 from skutrail.v1 import events_pb2
 
 RETENTION = timedelta(days=7)  # kept after publication, so that a lost stream can be published again
 BATCH_MAX = 256
+BUNDLE_MAX = 256  # events in a message: far below what a stream takes (jetstream.py)
 IN_FLIGHT_MAX = 64
 POLL_S = 0.25
 PUBLISH_TIMEOUT_S = 2.0
@@ -60,34 +62,72 @@ _PURGE = text("""
 
 
 def make_event(
-    event_type: str, tenant_id: str, *, key: str, at: datetime, new_id: IdMaker, **data: Any
+    event_type: str,
+    tenant_id: str,
+    *,
+    key: str,
+    at: datetime,
+    new_id: IdMaker,
+    cause: trace.Trace | None = None,
+    **data: Any,
 ) -> events_pb2.Event:
-    """An event that the current request causes. `data` is one member of the contract's oneof."""
+    """An event that a request causes, by default the current one. `data` is one member of the contract's oneof."""
     return events_pb2.Event(
         id=new_id("evt"),
         type=event_type,
         tenant_id=tenant_id,
         key=key,
         occurred_at=wire.timestamp(at),
-        traceparent=trace.current().traceparent,
+        traceparent=(cause or trace.current()).traceparent,
         **data,
     )
 
 
 async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
     """Writes events to be published after the commit."""
-    rows = list(events)
-    if not rows:
-        return
-    await tx.execute(
-        _ADD,
-        {
-            "ids": [e.id for e in rows],
-            "subjects": [f"skutrail.{e.type}" for e in rows],
-            "keys": [f"{e.tenant_id}/{e.key}" for e in rows],
-            "payloads": [e.SerializeToString() for e in rows],
-        },
-    )
+    rows = [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", e.SerializeToString()) for e in events]
+    if rows:
+        await tx.execute(*_adding(rows))
+
+
+def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> None:
+    """Writes events of one type, which travel together: where they are many, one message each would be the cost.
+
+    All of a type share a lane: of two bundles that have a key in common, the first is published first.
+    """
+    rows = []
+    for start in range(0, len(events), BUNDLE_MAX):
+        bundle = events[start : start + BUNDLE_MAX]
+        subject = f"skutrail.{bundle[0].type}"
+        rows.append(_Row(bundle[0].id, subject, subject, _payload(bundle)))
+    if rows:
+        pipeline.tell(*_adding(rows))
+
+
+def events_in(payload: bytes) -> Sequence[events_pb2.Event]:
+    """The events of a message. Raises google.protobuf.message.DecodeError for what is none."""
+    return events_pb2.EventBundle.FromString(payload).events or [events_pb2.Event.FromString(payload)]
+
+
+def _payload(bundle: Sequence[events_pb2.Event]) -> bytes:
+    return (events_pb2.EventBundle(events=bundle) if len(bundle) > 1 else bundle[0]).SerializeToString()
+
+
+@dataclass(frozen=True)
+class _Row:
+    event_id: str
+    subject: str
+    key: str
+    payload: bytes
+
+
+def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:
+    return _ADD, {
+        "ids": [row.event_id for row in rows],
+        "subjects": [row.subject for row in rows],
+        "keys": [row.key for row in rows],
+        "payloads": [row.payload for row in rows],
+    }
 
 
 async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:

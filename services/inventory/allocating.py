@@ -7,7 +7,6 @@ again and again (waker.py), so nothing that frees stock can be missed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -70,7 +69,7 @@ async def send_back(
     """Makes room below `on_hand` at a key that is locked: the youngest holds that no longer fit wait again, whole."""
     stock = await store.read_stock(tx, key)
     holds = await store.open_holds_youngest_first(tx, key)
-    losers = domain.requests_that_no_longer_fit(replace(stock, on_hand=on_hand), holds)
+    losers = domain.requests_that_no_longer_fit(stock._replace(on_hand=on_hand), holds)
     await _end_holds(tx, key.tenant_id, losers, AllocationStatus.WAITING)
     allocations = await store.describe(tx, key.tenant_id, losers)
     changes = [events.allocation_message(request_id, *allocations[request_id]) for request_id in losers]
@@ -89,8 +88,8 @@ async def _end_holds(tx: AsyncConnection, tenant_id: str, request_ids: Sequence[
     # Before its lock, one that waited may have been held elsewhere. Locked out of order, hence perhaps repeated.
     stocks |= await store.lock_stocks(tx, {hold.key for hold in holds} - set(stocks))
     for hold in holds:
-        stocks[hold.key] = replace(stocks[hold.key], held=stocks[hold.key].held - hold.open)
-    await store.save_holds(tx, [replace(hold, open=0) for hold in holds])
+        stocks[hold.key] = stocks[hold.key]._replace(held=stocks[hold.key].held - hold.open)
+    await store.save_holds(tx, [hold._replace(open=0) for hold in holds])
     await store.save_stocks(tx, [stocks[key] for key in sorted({hold.key for hold in holds})])
     await store.set_statuses(tx, tenant_id, under_way, status)
 
@@ -106,8 +105,8 @@ async def _hold_if_it_fits(
     for placement in placements:
         key = StockKey(tenant_id, placement.sku, placement.warehouse)
         before = held.get(key, Hold(key, request_id, open=0))
-        holds.append(replace(before, open=before.open + placement.qty))
-        after.append(replace(stocks[key], held=stocks[key].held + placement.qty))
+        holds.append(before._replace(open=before.open + placement.qty))
+        after.append(stocks[key]._replace(held=stocks[key].held + placement.qty))
     await store.save_holds(tx, holds)
     await store.save_stocks(tx, after)
     await store.set_statuses(tx, tenant_id, [request_id], AllocationStatus.HELD)

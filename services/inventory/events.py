@@ -6,19 +6,20 @@ from datetime import datetime
 
 from chassis import outbox, wire
 from chassis.ids import IdMaker
+from chassis.trace import Trace
 from services.inventory.domain import AllocationStatus, Entry, Hold, StockKey
 from skutrail.v1 import events_pb2, inventory_pb2
 
 
-def entry_message(entry_id: str, entry: Entry) -> inventory_pb2.LedgerEntry:
+def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
     return inventory_pb2.LedgerEntry(
-        id=entry_id,
+        id=entry.id,
         sku=entry.key.sku,
         warehouse=entry.key.warehouse,
         qty=entry.qty,
         balance=entry.balance,
         seq=entry.seq,
-        reason=inventory_pb2.Reason.Name(entry.reason),
+        reason=int(entry.reason),  # type: ignore[arg-type]  # the contract's numbers
         reference=entry.reference,
         created_at=wire.timestamp(entry.created_at),
     )
@@ -40,9 +41,13 @@ def allocation_message(
     )
 
 
-def inventory_updated(tenant_id: str, entry: inventory_pb2.LedgerEntry, new_id: IdMaker) -> events_pb2.Event:
-    key, at = f"{entry.warehouse}/{entry.sku}", wire.moment(entry.created_at)
-    return outbox.make_event("inventory.updated", tenant_id, key=key, at=at, new_id=new_id, entry=entry)
+def inventory_updated(
+    entry: Entry, message: inventory_pb2.LedgerEntry, cause: Trace, new_id: IdMaker
+) -> events_pb2.Event:
+    key, at = f"{entry.key.warehouse}/{entry.key.sku}", entry.created_at
+    return outbox.make_event(
+        "inventory.updated", entry.key.tenant_id, key=key, at=at, new_id=new_id, cause=cause, entry=message
+    )
 
 
 def inventory_shortfall(

@@ -6,70 +6,63 @@ Operations receive the transaction and never commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, outbox, trace, wire
+from chassis import trace, wire
 from chassis.clock import Clock
 from chassis.errors import Fault, FieldFault
-from chassis.idempotency import Claim, StoredAnswer
+from chassis.idempotency import BatchKeys, Claim, StoredAnswer
 from chassis.ids import IdMaker
+from chassis.pipeline import Pipeline
 from chassis.trace import Trace
-from services.inventory import allocating, domain, events, store, trail
-from services.inventory.domain import Entry, Hold, Movement, Reason, Recorded, Stock, StockKey
+from services.inventory import domain, events, store, trail
+from services.inventory.book import Book, open_book
+from services.inventory.domain import Movement, StockKey
 from skutrail.v1 import events_pb2, inventory_pb2
 
-# What a key was told by an earlier request; None: nothing, it is ours.
-Told = StoredAnswer | Fault | None
 
-
-@dataclass(frozen=True)
-class Wish:
-    """A movement and the key it runs under; None where the key of what contains it answers for it."""
+class Wish(NamedTuple):
+    """A movement, the key it runs under, and the request that wants it; without a key, what contains it answers."""
 
     movement: Movement
     claim: Claim | None
-    cause: Trace = field(default_factory=trace.current, compare=False)
+    cause: Trace
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a wish came to: the entry or the refusal, and whether an earlier request with the key was told it."""
 
     answer: inventory_pb2.LedgerEntry | Fault
     replayed: bool = False
 
 
-async def record_movements(tx: AsyncConnection, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker) -> list[Outcome]:
+async def record_movements(pipeline: Pipeline, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker) -> list[Outcome]:
     """Records each wish under its key, or refuses it, or replays what its key was told; one outcome per wish.
 
-    Raises Fault `idempotency_key_in_use` when the first request with one of the keys still runs elsewhere.
+    What is decided is told to the pipeline: it is true once that is committed.
     """
-    outcomes = {index: invalid for index, wish in enumerate(wishes) if (invalid := _invalid(wish.movement))}
-    valid = [index for index in range(len(wishes)) if index not in outcomes]
-    told = await _take_keys(tx, [claim for index in valid if (claim := wishes[index].claim)], clock())
-    firsts: dict[Claim, int] = {}
-    for index in valid:
-        if (claim := wishes[index].claim) is not None:
-            firsts.setdefault(claim, index)
-    ours = [i for i in valid if (c := wishes[i].claim) is None or (told[c] is None and firsts[c] == i)]
-    answers = dict(zip(ours, await _record(tx, [wishes[index] for index in ours], clock, new_id), strict=True))
-    await idempotency.keep_many(tx, {c: answers[i] for i in ours if (c := wishes[i].claim)})
-    for index in valid:
-        if index in answers:
-            outcomes[index] = Outcome(answers[index])
-        elif (claim := wishes[index].claim) is not None:
-            outcomes[index] = _replay(told[claim], answers.get(firsts[claim]))
-    return [outcomes[index] for index in range(len(wishes))]
+    invalid = {index: fault for index, wish in enumerate(wishes) if (fault := _invalid(wish.movement))}
+    valid = [wish for index, wish in enumerate(wishes) if index not in invalid]
+    if not valid:
+        return [Outcome(fault) for fault in invalid.values()]
+    keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock())
+    book = await open_book(pipeline, [wish.movement for wish in valid], keys)
+    recording = _Recording(book, clock(), new_id)  # read under the locks: whoever waited for them comes later in time
+    decided = iter([await recording.decide(wish, keys) for wish in valid])
+    keys.tell(pipeline, recording.answers)
+    await book.write(recording.news)
+    return [Outcome(invalid[index]) if index in invalid else next(decided) for index in range(len(wishes))]
 
 
 async def record_batch(
-    tx: AsyncConnection, wishes: Sequence[Wish], *, atomic: bool, clock: Clock, new_id: IdMaker
+    pipeline: Pipeline, wishes: Sequence[Wish], *, atomic: bool, clock: Clock, new_id: IdMaker
 ) -> list[Outcome]:
     """Records a batch under one key. Atomic: raises the fault of the first refused line, naming every refused line."""
-    outcomes = await record_movements(tx, wishes, clock, new_id)
+    outcomes = await record_movements(pipeline, wishes, clock, new_id)
     refused = {index: o.answer for index, o in enumerate(outcomes) if isinstance(o.answer, Fault)}
     if atomic and refused:
         fields = [FieldFault(f"/movements/{index}", fault.code, fault.detail) for index, fault in refused.items()]
@@ -79,62 +72,62 @@ async def record_batch(
 
 
 async def record_transfer(
-    tx: AsyncConnection, out: Movement, into: StockKey, clock: Clock, new_id: IdMaker
+    pipeline: Pipeline, out: Movement, into: StockKey, clock: Clock, new_id: IdMaker
 ) -> inventory_pb2.RecordTransferReply:
     """Takes `-out.qty` units out and puts them in elsewhere: two entries or none. Raises the Fault that refuses it."""
     faults = domain.transfer_faults(-out.qty, out.key.warehouse, into.warehouse)
     if faults:
         raise Fault("validation_failed", "The transfer is not valid.", fields=faults)
-    movements = [out, replace(out, key=into, qty=-out.qty)]
-    for movement in movements:
-        if invalid := _invalid(movement):
-            assert isinstance(invalid.answer, Fault)
-            raise invalid.answer
+    legs = [out, out._replace(key=into, qty=-out.qty)]
+    outcomes = await record_movements(pipeline, [Wish(leg, None, trace.current()) for leg in legs], clock, new_id)
     entries = []
-    for answer in await _record(tx, [Wish(movement, None) for movement in movements], clock, new_id):
-        if isinstance(answer, Fault):
-            raise answer
-        entries.append(answer)
+    for outcome in outcomes:
+        if isinstance(outcome.answer, Fault):
+            raise outcome.answer
+        entries.append(outcome.answer)
     return inventory_pb2.RecordTransferReply(id=new_id("trf"), entries=entries)
 
 
-def _invalid(movement: Movement) -> Outcome | None:
+@dataclass
+class _Recording:
+    """Wishes being decided, one after the other."""
+
+    book: Book
+    now: datetime
+    new_id: IdMaker
+
+    def __post_init__(self) -> None:
+        self.answers: dict[Claim, inventory_pb2.LedgerEntry | Fault] = {}
+        self.news: list[events_pb2.Event] = []
+
+    async def decide(self, wish: Wish, keys: BatchKeys) -> Outcome:
+        if wish.claim is None:
+            return Outcome(await self._record(wish))
+        if (told := keys.told(wish.claim)) is not None:
+            return _replay(told)
+        if wish.claim in self.answers:  # a twin in the same batch
+            return Outcome(self.answers[wish.claim], replayed=True)
+        self.answers[wish.claim] = answer = await self._record(wish)
+        return Outcome(answer)
+
+    async def _record(self, wish: Wish) -> inventory_pb2.LedgerEntry | Fault:
+        decision = await self.book.decide(wish.movement, self.now, self.new_id)
+        if isinstance(decision, Fault):
+            return decision
+        entry = events.entry_message(decision)
+        self.news.append(events.inventory_updated(decision, entry, wish.cause, self.new_id))
+        return entry
+
+
+def _invalid(movement: Movement) -> Fault | None:
     faults = domain.movement_faults(movement)
-    return Outcome(Fault("validation_failed", "The movement is not valid.", fields=faults)) if faults else None
+    return Fault("validation_failed", "The movement is not valid.", fields=faults) if faults else None
 
 
-async def _take_keys(tx: AsyncConnection, wanted: Sequence[Claim], now: datetime) -> dict[Claim, Told]:
-    """What each key was told before; None where it is ours now. Of claims that share a key the first one takes it."""
-    firsts: dict[tuple[str, str], Claim] = {}
-    for claim in wanted:
-        firsts.setdefault(claim.scope, claim)
-    taken = await idempotency.claim_many(tx, list(firsts.values()), now)
-    return {
-        claim: taken[claim.scope]
-        if claim == firsts[claim.scope]
-        else await _look_up_again(tx, claim, taken[claim.scope], now)
-        for claim in wanted
-    }
-
-
-async def _look_up_again(tx: AsyncConnection, claim: Claim, first_told: Told, now: datetime) -> Told:
-    """For another request under a key that the batch has met: it was told something only if the key is its own."""
-    if first_told is None:
-        return Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
-    try:
-        return await idempotency.look_up(tx, claim, now)
-    except Fault as fault:
-        return fault
-
-
-def _replay(told: Told, in_this_batch: inventory_pb2.LedgerEntry | Fault | None) -> Outcome:
-    """What a key was told: by an earlier request, or by a wish before this one in the same batch."""
+def _replay(told: StoredAnswer | Fault) -> Outcome:
     if isinstance(told, Fault):
         return Outcome(told)
-    if told is not None:
-        return Outcome(told.fault or inventory_pb2.LedgerEntry.FromString(told.reply or b""), replayed=True)
-    assert in_this_batch is not None, "a key that is ours has a first wish that was decided"
-    return Outcome(in_this_batch, replayed=True)
+    return Outcome(told.fault or inventory_pb2.LedgerEntry.FromString(told.reply or b""), replayed=True)
 
 
 async def read_balance(
@@ -144,11 +137,19 @@ async def read_balance(
     if as_of is not None and as_of < now:
         balance = await trail.balance_at(tx, key, as_of)
         return inventory_pb2.Balance(sku=key.sku, warehouse=key.warehouse, balance=balance, as_of=wire.timestamp(as_of))
-    stock = await store.read_stock(tx, key)
+    return (await read_balances(tx, [key], now))[0]
+
+
+async def read_balances(tx: AsyncConnection, keys: Sequence[StockKey], now: datetime) -> list[inventory_pb2.Balance]:
+    """The units on hand now, one balance per key, all of one instant."""
+    stocks = await store.read_stocks(tx, keys)
+    return [_balance(stocks.get(key) or domain.Stock(key), now) for key in keys]
+
+
+def _balance(stock: domain.Stock, now: datetime) -> inventory_pb2.Balance:
     as_of = max(now, stock.updated_at or now)
-    return inventory_pb2.Balance(
-        sku=key.sku, warehouse=key.warehouse, balance=stock.on_hand, as_of=wire.timestamp(as_of)
-    )
+    sku, warehouse = stock.key.sku, stock.key.warehouse
+    return inventory_pb2.Balance(sku=sku, warehouse=warehouse, balance=stock.on_hand, as_of=wire.timestamp(as_of))
 
 
 async def read_entry(tx: AsyncConnection, tenant_id: str, entry_id: str) -> inventory_pb2.LedgerEntry:
@@ -156,14 +157,14 @@ async def read_entry(tx: AsyncConnection, tenant_id: str, entry_id: str) -> inve
     entry = await trail.find_entry(tx, tenant_id, entry_id)
     if entry is None:
         raise Fault("not_found", "There is no such entry.")
-    return events.entry_message(entry_id, entry)
+    return events.entry_message(entry)
 
 
 async def list_entries(
     tx: AsyncConnection, tenant_id: str, filters: trail.Filters, *, after_id: str | None, limit: int
 ) -> inventory_pb2.ListEntriesReply:
     entries = await trail.list_entries(tx, tenant_id, filters, after_id=after_id, limit=limit + 1)
-    messages = [events.entry_message(entry_id, entry) for entry_id, entry in entries.items()]
+    messages = [events.entry_message(entry) for entry in entries]
     return inventory_pb2.ListEntriesReply(entries=messages[:limit], has_more=len(messages) > limit)
 
 
@@ -179,90 +180,3 @@ async def list_levels(
     levels = await trail.list_levels(tx, tenant_id, sku=sku, warehouse=warehouse, after=after, limit=limit + 1)
     messages = [inventory_pb2.Level(**vars(level), available=level.on_hand - level.held) for level in levels]
     return inventory_pb2.ListLevelsReply(levels=messages[:limit], has_more=len(messages) > limit)
-
-
-@dataclass
-class _Book:
-    """The stocks and holds a batch works on, as decided so far; `_flush` writes them."""
-
-    stocks: dict[StockKey, Stock]
-    holds: dict[tuple[str, StockKey], Hold]
-    entries: dict[str, Entry] = field(default_factory=dict)
-    consumed: dict[tuple[str, StockKey], int] = field(default_factory=dict)
-    news: list[events_pb2.Event] = field(default_factory=list)
-
-    def own_hold(self, movement: Movement) -> Hold | None:
-        is_pick = movement.reason is Reason.PICK and movement.reference is not None
-        return self.holds.get((movement.reference or "", movement.key)) if is_pick else None
-
-    def note(self, entry_id: str, recorded: Recorded, hold: Hold | None) -> None:
-        self.entries[entry_id] = recorded.entry
-        self.stocks[recorded.stock.key] = recorded.stock
-        if hold is not None and recorded.consumed:
-            owner = hold.request_id, hold.key
-            left, picked = hold.open - recorded.consumed, hold.consumed + recorded.consumed
-            self.holds[owner] = replace(hold, open=left, consumed=picked)
-            self.consumed[owner] = self.consumed.get(owner, 0) + recorded.consumed
-
-
-async def _record(
-    tx: AsyncConnection, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker
-) -> list[inventory_pb2.LedgerEntry | Fault]:
-    """Decides the wishes in their order, each on the stock that the one before it left; writes what was decided."""
-    if not wishes:
-        return []
-    movements = [wish.movement for wish in wishes]
-    book = await _open_book(tx, movements)
-    now = clock()  # read under the locks: whoever waited for them comes later in time, too
-    answers: list[inventory_pb2.LedgerEntry | Fault] = []
-    for movement, cause in zip(movements, (wish.cause for wish in wishes), strict=True):
-        if _eats_into_holds(book.stocks[movement.key], movement):
-            book = await _make_room(tx, book, movements, movement, now, new_id)
-        hold = book.own_hold(movement)
-        decision = domain.decide(book.stocks[movement.key], movement, hold.open if hold else 0, now)
-        if isinstance(decision, Fault):
-            answers.append(decision)
-            continue
-        entry_id = new_id("inv")
-        book.note(entry_id, decision, hold)
-        entry = events.entry_message(entry_id, decision.entry)
-        with trace.resume(cause):
-            book.news.append(events.inventory_updated(movement.key.tenant_id, entry, new_id))
-        answers.append(entry)
-    await _flush(tx, book)
-    return answers
-
-
-async def _open_book(tx: AsyncConnection, movements: Sequence[Movement]) -> _Book:
-    stocks = await store.lock_stocks(tx, [movement.key for movement in movements])
-    picks = {(m.reference, m.key) for m in movements if m.reason is Reason.PICK and m.reference}
-    return _Book(stocks, await store.open_holds(tx, sorted(picks)))
-
-
-async def _flush(tx: AsyncConnection, book: _Book) -> None:
-    moved = {entry.key for entry in book.entries.values()}
-    await store.add_entries(tx, book.entries)
-    await store.save_stocks(tx, [book.stocks[key] for key in sorted(moved)])
-    await store.save_holds(tx, [book.holds[owner] for owner in sorted(book.consumed)])
-    await store.consume_lines(tx, book.consumed)
-    await outbox.add(tx, book.news)
-
-
-def _eats_into_holds(stock: Stock, movement: Movement) -> bool:
-    after = stock.on_hand + movement.qty
-    return movement.reason is Reason.ADJUSTMENT and 0 <= after < stock.held
-
-
-async def _make_room(
-    tx: AsyncConnection,
-    book: _Book,
-    movements: Sequence[Movement],
-    movement: Movement,
-    now: datetime,
-    new_id: IdMaker,
-) -> _Book:
-    """Sends the youngest holds back to waiting, so that the adjustment can state its fact. Rare, so it reads anew."""
-    await _flush(tx, book)
-    on_hand = book.stocks[movement.key].on_hand + movement.qty
-    await outbox.add(tx, await allocating.send_back(tx, movement.key, on_hand, now, new_id))
-    return await _open_book(tx, movements)

@@ -6,16 +6,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, trace, wire
+from chassis import idempotency, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault, FieldFault, to_message
 from chassis.ids import IdMaker
 from chassis.outbox import Relay
+from chassis.pipeline import Pipeline, within
 from chassis.rpc import Context
-from services.inventory import allocating, operations
+from chassis.trace import Trace, current
+from services.inventory import allocating, chain, operations
+from services.inventory.chain import Whole
 from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
 from services.inventory.operations import Outcome, Wish
 from services.inventory.trail import Filters
@@ -46,9 +48,10 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         _check_count(request.movements)
         if not all(movement.HasField("idempotency") for movement in request.movements):
             raise Fault("validation_failed", "Every movement needs an idempotency key.")
-        outcomes = await self._writer.record([_wish(movement) for movement in request.movements])
+        wishes = [_wish(movement) for movement in request.movements]
+        outcomes = await self._writer.record(wishes)
         self._nudge()
-        return inventory_pb2.RecordMovementsReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
+        return inventory_pb2.RecordMovementsReply(outcomes=_outcome_messages(outcomes, wishes))
 
     async def RecordBatch(
         self, request: inventory_pb2.RecordBatchRequest, context: Context
@@ -56,11 +59,11 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         _check_count(request.movements)
         wishes = [_wish(movement) for movement in request.movements]
 
-        async def record(tx: AsyncConnection) -> inventory_pb2.RecordBatchReply:
+        async def record(pipeline: Pipeline) -> inventory_pb2.RecordBatchReply:
             outcomes = await operations.record_batch(
-                tx, wishes, atomic=request.atomic, clock=self._clock, new_id=self._new_id
+                pipeline, wishes, atomic=request.atomic, clock=self._clock, new_id=self._new_id
             )
-            return inventory_pb2.RecordBatchReply(outcomes=[_outcome_message(outcome) for outcome in outcomes])
+            return inventory_pb2.RecordBatchReply(outcomes=_outcome_messages(outcomes, wishes))
 
         return await self._once(request, record, inventory_pb2.RecordBatchReply)
 
@@ -75,8 +78,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         )
         into = StockKey(request.tenant_id, request.sku, request.to_warehouse)
 
-        async def record(tx: AsyncConnection) -> inventory_pb2.RecordTransferReply:
-            return await operations.record_transfer(tx, out, into, self._clock, self._new_id)
+        async def record(pipeline: Pipeline) -> inventory_pb2.RecordTransferReply:
+            return await operations.record_transfer(pipeline, out, into, self._clock, self._new_id)
 
         return await self._once(request, record, inventory_pb2.RecordTransferReply)
 
@@ -84,6 +87,28 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         key = StockKey(request.tenant_id, request.sku, request.warehouse)
         as_of = wire.moment(request.as_of) if request.HasField("as_of") else None
         return await self._database.run(lambda tx: operations.read_balance(tx, key, self._clock(), as_of))
+
+    async def GetBalances(
+        self, request: inventory_pb2.GetBalancesRequest, context: Context
+    ) -> inventory_pb2.GetBalancesReply:
+        if len(request.keys) > MOVEMENTS_MAX:
+            raise Fault("validation_failed", f"At most {MOVEMENTS_MAX} keys.")
+        keys = [StockKey(key.tenant_id, key.sku, key.warehouse) for key in request.keys]
+        balances = await self._database.run(lambda tx: operations.read_balances(tx, keys, self._clock()))
+        return inventory_pb2.GetBalancesReply(balances=balances)
+
+    async def VerifyChain(
+        self, request: inventory_pb2.VerifyChainRequest, context: Context
+    ) -> inventory_pb2.VerifyChainReply:
+        key = StockKey(request.tenant_id, request.sku, request.warehouse)
+        known = Whole(request.after_seq, request.after_hash) if request.after_seq else Whole()
+        stretch = await self._database.run(lambda tx: chain.verify_stretch(tx, key, known))
+        return inventory_pb2.VerifyChainReply(
+            seq=stretch.whole.seq,
+            hash=stretch.whole.hash,
+            first_broken_seq=stretch.first_broken_seq,
+            is_end=stretch.is_end,
+        )
 
     async def GetEntry(self, request: inventory_pb2.GetEntryRequest, context: Context) -> inventory_pb2.LedgerEntry:
         return await self._database.run(lambda tx: operations.read_entry(tx, request.tenant_id, request.id))
@@ -146,12 +171,12 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     async def _once(
         self,
         request: inventory_pb2.RecordBatchRequest | inventory_pb2.RecordTransferRequest,
-        operation: Callable[[AsyncConnection], Awaitable[Reply]],
+        operation: Callable[[Pipeline], Awaitable[Reply]],
         reply_type: type[Reply],
     ) -> Reply:
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         reply, replayed = await idempotency.run_once(
-            self._database, claim, operation, reply_type=reply_type, now=self._clock()
+            self._database, claim, lambda tx: within(tx, operation), reply_type=reply_type, now=self._clock()
         )
         self._nudge()
         reply.replayed = replayed
@@ -190,6 +215,7 @@ def _given(message: Message, field: str) -> Any:
 
 
 def _wish(movement: inventory_pb2.Movement) -> Wish:
+    cause = Trace(movement.cause.request_id, movement.cause.traceparent) if movement.HasField("cause") else current()
     return Wish(
         Movement(
             key=StockKey(movement.tenant_id, movement.sku, movement.warehouse),
@@ -199,12 +225,19 @@ def _wish(movement: inventory_pb2.Movement) -> Wish:
             expected_balance=_given(movement, "expected_balance"),
             expected_seq=_given(movement, "expected_seq"),
         ),
-        idempotency.claim_of(movement.tenant_id, movement.idempotency) if movement.HasField("idempotency") else None,
+        idempotency.claim_of(movement.tenant_id, movement.idempotency, cause)
+        if movement.HasField("idempotency")
+        else None,
+        cause,
     )
 
 
-def _outcome_message(outcome: Outcome) -> inventory_pb2.MovementOutcome:
+def _outcome_messages(outcomes: Sequence[Outcome], wishes: Sequence[Wish]) -> list[inventory_pb2.MovementOutcome]:
+    return [_outcome_message(outcome, wish) for outcome, wish in zip(outcomes, wishes, strict=True)]
+
+
+def _outcome_message(outcome: Outcome, wish: Wish) -> inventory_pb2.MovementOutcome:
     if isinstance(outcome.answer, Fault):
-        refusal = to_message(outcome.answer, outcome.answer.request_id or trace.current().request_id)
+        refusal = to_message(outcome.answer, outcome.answer.request_id or wish.cause.request_id)
         return inventory_pb2.MovementOutcome(refusal=refusal, replayed=outcome.replayed)
     return inventory_pb2.MovementOutcome(entry=outcome.answer, replayed=outcome.replayed)

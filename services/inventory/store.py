@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.inventory.domain import AllocationStatus, Entry, Hold, Stock, StockKey
+
+# A statement and its parameters, for the one that sends it along with others (chassis/pipeline.py).
+Query = tuple[TextClause, Mapping[str, Any]]
 
 _ADD_MISSING_BALANCES = text("""
     INSERT INTO balance (tenant_id, sku, warehouse)
@@ -22,41 +26,39 @@ _ADD_MISSING_BALANCES = text("""
 """)
 
 # LATERAL forces one look-up by primary key per wanted row, however little the planner knows about the table.
-_LOCK_BALANCES = text("""
+_BALANCES_OF = """
     SELECT b.* FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
         AS wanted (tenant_id, sku, warehouse)
     CROSS JOIN LATERAL (
-        SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance b
-        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse
-        FOR UPDATE
+        SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance b
+        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse {lock}
     ) b
-""")
+"""
+_BALANCES = text(_BALANCES_OF.format(lock=""))
+_LOCK_BALANCES = text(_BALANCES_OF.format(lock="FOR UPDATE"))
 
 _LOCK_BALANCES_OF_SKUS = text("""
-    SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance
+    SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance
     WHERE tenant_id = :tenant_id AND sku = ANY(CAST(:skus AS text[]))
     ORDER BY tenant_id, sku, warehouse FOR UPDATE
 """)
 
 _SAVE_BALANCES = text("""
-    UPDATE balance b SET on_hand = n.on_hand, held = n.held, seq = n.seq, updated_at = n.updated_at
+    UPDATE balance b
+    SET on_hand = n.on_hand, held = n.held, seq = n.seq, head = n.head, updated_at = n.updated_at
     FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
                 CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
-                CAST(:updated_at AS timestamptz[]))
-        AS n (tenant_id, sku, warehouse, on_hand, held, seq, updated_at)
+                CAST(:heads AS bytea[]), CAST(:updated_at AS timestamptz[]))
+        AS n (tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at)
     WHERE b.tenant_id = n.tenant_id AND b.sku = n.sku AND b.warehouse = n.warehouse
 """)
 
 _ADD_ENTRIES = text("""
-    INSERT INTO ledger_entry (tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at)
+    INSERT INTO ledger_entry (tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at, hash)
     SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
         CAST(:seqs AS bigint[]), CAST(:ids AS text[]), CAST(:qtys AS bigint[]), CAST(:balances AS bigint[]),
-        CAST(:reasons AS smallint[]), CAST(:refs AS text[]), CAST(:created_at AS timestamptz[]))
-""")
-
-_BALANCE = text("""
-    SELECT tenant_id, sku, warehouse, on_hand, held, seq, updated_at FROM balance
-    WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse
+        CAST(:reasons AS smallint[]), CAST(:refs AS text[]), CAST(:created_at AS timestamptz[]),
+        CAST(:hashes AS bytea[]))
 """)
 
 _OPEN_HOLDS_OF_REQUESTS = text("""
@@ -110,16 +112,6 @@ _DESCRIBE = text("""
     ORDER BY a.request_id, h.sku, h.warehouse
 """)
 
-_LINES = text("""
-    INSERT INTO allocation_line (tenant_id, request_id, sku, qty)
-    SELECT :tenant_id, :request_id, * FROM unnest(CAST(:skus AS text[]), CAST(:qtys AS bigint[]))
-""")
-
-_REQUEST = text("""
-    SELECT status, version FROM allocation WHERE tenant_id = :tenant_id AND request_id = :request_id
-""")
-_LOCK_REQUEST = text(_REQUEST.text + " FOR UPDATE")
-
 _LINES = text(
     "SELECT sku, qty, consumed FROM allocation_line WHERE tenant_id = :tenant_id AND request_id = :request_id"
 )
@@ -172,75 +164,83 @@ _IS_SOMEBODY_BEFORE = text(f"""
 """)  # noqa: S608 - constants
 
 
-async def lock_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
-    """The balances of the keys, locked in key order; those that never moved are made first."""
-    ordered = sorted(set(keys))
-    columns = _key_columns(ordered)
-    rows = (await tx.execute(_LOCK_BALANCES, columns)).all()
-    if len(rows) < len(ordered):
-        # A row that does not exist cannot be locked: two first movements would race.
-        await tx.execute(_ADD_MISSING_BALANCES, columns)
-        rows = (await tx.execute(_LOCK_BALANCES, columns)).all()
+def locking(keys: Iterable[StockKey]) -> Query:
+    """The balances of the keys, locked in key order; `stocks_of` takes its rows. Those that never moved are missing."""
+    return _LOCK_BALANCES, _key_columns(sorted(set(keys)))
+
+
+def making(keys: Iterable[StockKey]) -> Query:
+    """Adds the balances of the keys that never moved: a row that does not exist cannot be locked."""
+    return _ADD_MISSING_BALANCES, _key_columns(sorted(set(keys)))
+
+
+def stocks_of(rows: Iterable[Any]) -> dict[StockKey, Stock]:
     return {stock.key: stock for stock in map(_stock, rows)}
+
+
+async def lock_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
+    """The balances of keys that have moved, locked in key order."""
+    return stocks_of(await tx.execute(*locking(keys)))
 
 
 async def lock_stocks_of_skus(tx: AsyncConnection, tenant_id: str, skus: Iterable[str]) -> dict[StockKey, Stock]:
     """The balances of the SKUs in every warehouse, locked in key order."""
-    rows = await tx.execute(_LOCK_BALANCES_OF_SKUS, {"tenant_id": tenant_id, "skus": sorted(skus)})
-    return {stock.key: stock for stock in map(_stock, rows)}
+    return stocks_of(await tx.execute(_LOCK_BALANCES_OF_SKUS, {"tenant_id": tenant_id, "skus": sorted(skus)}))
 
 
 async def read_stock(tx: AsyncConnection, key: StockKey) -> Stock:
-    row = (await tx.execute(_BALANCE, vars(key))).first()
-    return _stock(row) if row is not None else Stock(key)
+    return (await read_stocks(tx, [key])).get(key) or Stock(key)
+
+
+async def read_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
+    """The balances of those keys that have moved, in one snapshot."""
+    return stocks_of(await tx.execute(_BALANCES, _key_columns(sorted(set(keys)))))
+
+
+def saving_stocks(stocks: Sequence[Stock]) -> Query:
+    return _SAVE_BALANCES, {
+        **_key_columns([s.key for s in stocks]),
+        "on_hand": [s.on_hand for s in stocks],
+        "held": [s.held for s in stocks],
+        "seqs": [s.seq for s in stocks],
+        "heads": [s.head for s in stocks],
+        "updated_at": [s.updated_at for s in stocks],
+    }
 
 
 async def save_stocks(tx: AsyncConnection, stocks: Sequence[Stock]) -> None:
-    if not stocks:
-        return
-    await tx.execute(
-        _SAVE_BALANCES,
-        {
-            **_key_columns([s.key for s in stocks]),
-            "on_hand": [s.on_hand for s in stocks],
-            "held": [s.held for s in stocks],
-            "seqs": [s.seq for s in stocks],
-            "updated_at": [s.updated_at for s in stocks],
-        },
-    )
+    if stocks:
+        await tx.execute(*saving_stocks(stocks))
 
 
-async def add_entries(tx: AsyncConnection, entries: Mapping[str, Entry]) -> None:
-    """Adds entries by id."""
-    if not entries:
-        return
-    rows = list(entries.values())
-    await tx.execute(
-        _ADD_ENTRIES,
-        {
-            **_key_columns([e.key for e in rows]),
-            "ids": list(entries),
-            "seqs": [e.seq for e in rows],
-            "qtys": [e.qty for e in rows],
-            "balances": [e.balance for e in rows],
-            "reasons": [int(e.reason) for e in rows],
-            "refs": [e.reference for e in rows],
-            "created_at": [e.created_at for e in rows],
-        },
-    )
+def adding_entries(entries: Sequence[Entry], hashes: Sequence[bytes]) -> Query:
+    return _ADD_ENTRIES, {
+        **_key_columns([e.key for e in entries]),
+        "ids": [e.id for e in entries],
+        "seqs": [e.seq for e in entries],
+        "qtys": [e.qty for e in entries],
+        "balances": [e.balance for e in entries],
+        "reasons": [int(e.reason) for e in entries],
+        "refs": [e.reference for e in entries],
+        "created_at": [e.created_at for e in entries],
+        "hashes": hashes,
+    }
 
 
-async def open_holds(tx: AsyncConnection, wanted: Sequence[tuple[str, StockKey]]) -> dict[tuple[str, StockKey], Hold]:
-    """Open holds by (request, key)."""
-    if not wanted:
-        return {}
-    columns = {**_key_columns([key for _, key in wanted]), "requests": [request for request, _ in wanted]}
-    holds = map(_hold, await tx.execute(_OPEN_HOLDS_OF_REQUESTS, columns))
-    return {(hold.request_id, hold.key): hold for hold in holds}
+def finding_open_holds(wanted: Sequence[tuple[str, StockKey]]) -> Query:
+    """The open holds of requests at keys; `holds_by_owner` takes its rows."""
+    return _OPEN_HOLDS_OF_REQUESTS, {
+        **_key_columns([key for _, key in wanted]),
+        "requests": [request for request, _ in wanted],
+    }
+
+
+def holds_by_owner(rows: Iterable[Any]) -> dict[tuple[str, StockKey], Hold]:
+    return {(hold.request_id, hold.key): hold for hold in map(_hold, rows)}
 
 
 async def open_holds_youngest_first(tx: AsyncConnection, key: StockKey) -> list[Hold]:
-    return [_hold(row) for row in await tx.execute(_OPEN_HOLDS_YOUNGEST_FIRST, vars(key))]
+    return [_hold(row) for row in await tx.execute(_OPEN_HOLDS_YOUNGEST_FIRST, key._asdict())]
 
 
 async def holds_of(tx: AsyncConnection, tenant_id: str, request_id: str) -> list[Hold]:
@@ -252,17 +252,14 @@ async def open_holds_of(tx: AsyncConnection, tenant_id: str, request_ids: Sequen
 
 
 async def save_holds(tx: AsyncConnection, holds: Sequence[Hold]) -> None:
-    if not holds:
-        return
-    await tx.execute(
-        _SAVE_HOLDS,
-        {
+    if holds:
+        columns = {
             **_key_columns([h.key for h in holds]),
             "requests": [h.request_id for h in holds],
             "open": [h.open for h in holds],
             "consumed": [h.consumed for h in holds],
-        },
-    )
+        }
+        await tx.execute(_SAVE_HOLDS, columns)
 
 
 async def add_request(
@@ -369,12 +366,12 @@ async def _holds_of(tx: AsyncConnection, tenant_id: str, request_ids: Sequence[s
     return [_hold(row) for row in rows]
 
 
-def _stock(row: Row) -> Stock:  # type: ignore[type-arg]
+def _stock(row: Any) -> Stock:
     key = StockKey(row.tenant_id, row.sku, row.warehouse)
-    return Stock(key, row.on_hand, row.held, row.seq, row.updated_at)
+    return Stock(key, row.on_hand, row.held, row.seq, row.head, row.updated_at)
 
 
-def _hold(row: Row) -> Hold:  # type: ignore[type-arg]
+def _hold(row: Any) -> Hold:
     return Hold(StockKey(row.tenant_id, row.sku, row.warehouse), row.request_id, row.open, row.consumed)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -36,6 +37,12 @@ _BALANCE_AT = text("""
 
 _COLUMNS = "tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at"
 _ENTRY = text(f"SELECT {_COLUMNS} FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608 - constants
+
+_LINKS = text(f"""
+    SELECT {_COLUMNS}, hash FROM ledger_entry
+    WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse AND seq >= :from_seq
+    ORDER BY seq LIMIT :limit
+""")  # noqa: S608 - constants
 
 # One condition per filter that is given. The names are ours; values are only ever bound.
 _CONDITIONS = {
@@ -79,6 +86,13 @@ class Filters:
         return self.sku is not None and self.warehouse is not None
 
 
+class Link(NamedTuple):
+    """An entry and the hash that stands beside it."""
+
+    entry: Entry
+    hash: bytes
+
+
 @dataclass(frozen=True)
 class Level:
     sku: str
@@ -90,7 +104,7 @@ class Level:
 
 async def balance_at(tx: AsyncConnection, key: StockKey, as_of: datetime) -> int:
     """Units on hand right after the last entry at or before the instant; 0 before the first."""
-    row = (await tx.execute(_BALANCE_AT, {**vars(key), "as_of": as_of})).first()
+    row = (await tx.execute(_BALANCE_AT, {**key._asdict(), "as_of": as_of})).first()
     return int(row.balance) if row is not None else 0
 
 
@@ -101,8 +115,8 @@ async def find_entry(tx: AsyncConnection, tenant_id: str, entry_id: str) -> Entr
 
 async def list_entries(
     tx: AsyncConnection, tenant_id: str, filters: Filters, *, after_id: str | None, limit: int
-) -> dict[str, Entry]:
-    """Entries by id, newest first; those of one chain by seq, highest first."""
+) -> list[Entry]:
+    """Entries, newest first; those of one chain by seq, highest first."""
     given = {name: value for name, value in vars(filters).items() if value is not None}
     conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
     if after_id is not None:
@@ -111,7 +125,13 @@ async def list_entries(
     order = "seq" if filters.is_of_one_chain else "id"
     query = f"SELECT {_COLUMNS} FROM ledger_entry WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT :limit"  # noqa: S608 - constants
     rows = await tx.execute(text(query), {"tenant_id": tenant_id, **given, "limit": limit})
-    return {row.id: _entry(row) for row in rows}
+    return [_entry(row) for row in rows]
+
+
+async def read_links(tx: AsyncConnection, key: StockKey, *, from_seq: int, limit: int) -> list[Link]:
+    """Entries of one chain by seq, lowest first, with their hashes."""
+    rows = await tx.execute(_LINKS, {**key._asdict(), "from_seq": from_seq, "limit": limit})
+    return [Link(_entry(row), row.hash) for row in rows]
 
 
 async def list_levels(
@@ -136,4 +156,4 @@ async def list_levels(
 
 def _entry(row: Row) -> Entry:  # type: ignore[type-arg]
     key = StockKey(row.tenant_id, row.sku, row.warehouse)
-    return Entry(key, row.seq, row.qty, row.balance, Reason(row.reason), row.reference, row.created_at)
+    return Entry(row.id, key, row.seq, row.qty, row.balance, Reason(row.reason), row.reference, row.created_at)

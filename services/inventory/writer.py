@@ -1,33 +1,29 @@
 """Commits the movements of many calls together: one transaction carries what arrived while the last one was under way.
 
 A balance row can be committed only so many times a second, however little each commit carries; merging is what makes
-one hot SKU fast. A lone call goes at once. What is refused is a value and disturbs nobody; where the whole transaction
-fails, every call is tried by itself. A call that its caller has given up is recorded all the same, under its key.
+one hot SKU fast. A lone call goes at once. What is refused is a value and disturbs nobody; a transaction that fails is
+halved until what broke it stands alone. What its caller has given up is recorded all the same, under its key.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault
+from chassis.fair_queue import FairQueue
 from chassis.ids import IdMaker
 from chassis.logs import log
+from chassis.pipeline import Pipeline
 from services.inventory import operations
 from services.inventory.operations import Outcome, Wish
 
-BATCH_MAX = 256  # movements in a transaction, but for a single call that brings more
+BATCH_MAX = 256  # movements in a transaction
 QUEUE_MAX = 4_000  # movements that wait; beyond it calls are refused at once
-
-
-@dataclass(frozen=True)
-class _Call:
-    wishes: Sequence[Wish]
-    told: asyncio.Future[list[Outcome]]
+QUEUE_PER_TENANT_MAX = 2_000  # at least one call of the largest size
 
 
 class Writer:
@@ -37,20 +33,22 @@ class Writer:
         self._database = database
         self._clock = clock
         self._new_id = new_id
-        self._queue: deque[_Call] = deque()
-        self._waiting = 0
+        self._queue: FairQueue[_Wanted] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
         self._arrived = asyncio.Event()
         self._stopping = False
 
     async def record(self, wishes: Sequence[Wish]) -> list[Outcome]:
-        """One outcome per wish, committed. Raises Fault `unavailable` where too many wait, or the database is away."""
-        if self._waiting + len(wishes) > QUEUE_MAX:
-            raise Fault("unavailable", "Too many movements wait to be recorded. Try again.", retry_after_s=1)
-        call = _Call(wishes, asyncio.get_running_loop().create_future())
-        self._queue.append(call)
-        self._waiting += len(wishes)
+        """One outcome per wish, in order, each committed or refused. Where too many wait, or the database is away, that
+        is a refusal `unavailable`."""
+        call = _Call(len(wishes))
+        for index, wish in enumerate(wishes):
+            tenant_id = wish.movement.key.tenant_id
+            if self._queue.has_room(tenant_id):
+                self._queue.put(tenant_id, _Wanted(wish, call, index))
+            else:
+                call.tell(index, Outcome(_FULL))
         self._arrived.set()
-        return await call.told
+        return await call.outcomes
 
     def stop(self) -> None:
         """Called when no new call can come; what waits is still written."""
@@ -60,69 +58,63 @@ class Writer:
     async def run(self) -> None:
         while self._queue or not self._stopping:
             self._arrived.clear()
-            if not self._queue:
+            if self._queue:
+                await self._write(self._queue.take(BATCH_MAX))
+            else:
                 await self._arrived.wait()
-                continue
-            await self._write(self._next_batch())
 
-    def _next_batch(self) -> list[_Call]:
-        batch = [self._queue.popleft()]
-        count = len(batch[0].wishes)
-        while self._queue and count + len(self._queue[0].wishes) <= BATCH_MAX:
-            batch.append(self._queue.popleft())
-            count += len(batch[-1].wishes)
-        self._waiting -= count
-        return batch
-
-    async def _write(self, batch: Sequence[_Call]) -> None:
-        wishes = [wish for call in batch for wish in call.wishes]
+    async def _write(self, batch: Sequence[_Wanted]) -> None:
         try:
-            outcomes = await self._database.run(
-                lambda tx: operations.record_movements(tx, wishes, self._clock, self._new_id)
-            )
+            outcomes = await self._database.run_pipelined(lambda pipeline: self._record(pipeline, batch))
         except Exception as error:  # noqa: BLE001 - told to the callers, or split among them; the writer goes on
             await self._take_apart(batch, error)
             return
-        for call in batch:
-            _tell(call, outcomes[: len(call.wishes)])
-            outcomes = outcomes[len(call.wishes) :]
+        for wanted, outcome in zip(batch, outcomes, strict=True):
+            wanted.call.tell(wanted.index, outcome)
 
-    async def _take_apart(self, batch: Sequence[_Call], error: Exception) -> None:
-        """One key that still runs elsewhere, or one defect, must not fail its neighbours: each goes by itself."""
-        if isinstance(error, Fault) and error.code == "unavailable" and not await self._database.is_up():
-            # Each alone would wait out the same absence, and those that come after it for all of them.
-            for call in batch:
-                _fail(call, error)
+    async def _record(self, pipeline: Pipeline, batch: Sequence[_Wanted]) -> list[Outcome]:
+        wishes = [wanted.wish for wanted in batch]
+        return await operations.record_movements(pipeline, wishes, self._clock, self._new_id)
+
+    async def _take_apart(self, batch: Sequence[_Wanted], error: Exception) -> None:
+        """One key that still runs elsewhere, or one defect, must not fail its neighbours."""
+        # Each half would wait out the same absence of the database, and those that come after it for both.
+        is_away = isinstance(error, Fault) and error.code == "unavailable" and not await self._database.is_up()
+        if len(batch) == 1 or is_away:
+            for wanted in batch:
+                wanted.call.tell(wanted.index, Outcome(_refusal(error)))
             return
-        if len(batch) > 1:
-            log.warning("batch.taken_apart", calls=len(batch), cause=str(error)[:200])
-            for call in batch:
-                await self._write([call])
-            return
-        call = batch[0]
-        if not (isinstance(error, Fault) and error.code == "idempotency_key_in_use"):
-            _fail(call, error)
-        elif len(call.wishes) == 1:
-            _tell(call, [Outcome(error)])
-        else:
-            alone = [_Call([wish], asyncio.get_running_loop().create_future()) for wish in call.wishes]
-            for one in alone:
-                await self._write([one])
-            told = await asyncio.gather(*(one.told for one in alone), return_exceptions=True)
-            _tell(call, [_outcome(outcome) for outcome in told])
+        log.warning("batch.taken_apart", movements=len(batch), cause=str(error)[:200])
+        await self._write(batch[: len(batch) // 2])
+        await self._write(batch[len(batch) // 2 :])
 
 
-def _outcome(told: list[Outcome] | BaseException) -> Outcome:
-    if isinstance(told, list):
-        return told[0]
-    return Outcome(told if isinstance(told, Fault) else Fault("internal_error", "Something went wrong on our side."))
+class _Call:
+    """A caller that waits for all its outcomes."""
+
+    def __init__(self, size: int) -> None:
+        self.outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._told: dict[int, Outcome] = {}
+        self._size = size
+
+    def tell(self, index: int, outcome: Outcome) -> None:
+        self._told[index] = outcome
+        if len(self._told) == self._size and not self.outcomes.done():  # its caller may have gone
+            self.outcomes.set_result([self._told[index] for index in range(self._size)])
 
 
-def _fail(call: _Call, error: Exception) -> None:
-    if not call.told.done():
-        call.told.set_exception(error)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    wish: Wish
+    call: _Call
+    index: int
 
 
-def _tell(call: _Call, outcomes: list[Outcome]) -> None:
-    if not call.told.done():  # its caller may have gone
-        call.told.set_result(outcomes)
+_FULL = Fault("unavailable", "Too many movements wait to be recorded. Try again.", retry_after_s=1)
+
+
+def _refusal(error: Exception) -> Fault:
+    if isinstance(error, Fault):
+        return error
+    log.error("movement.failed", exc_info=error)
+    return Fault("internal_error", "Something went wrong on our side.")

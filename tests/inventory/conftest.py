@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from chassis import trace
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.idempotency import Claim
@@ -43,10 +44,12 @@ class Inventory:
         expected_seq: int | None = None,
     ) -> Wish:
         movement = Movement(self.key(sku, warehouse), qty, reason, reference, expected_balance, expected_seq)
-        return Wish(movement, Claim(self.tenant_id, key or f"key-{next(_numbers)}", fingerprint))
+        return Wish(movement, Claim(self.tenant_id, key or f"key-{next(_numbers)}", fingerprint), trace.current())
 
     async def record(self, *wishes: Wish) -> list[Outcome]:
-        return await self.database.run(lambda tx: operations.record_movements(tx, wishes, utc_now, new_id))
+        return await self.database.run_pipelined(
+            lambda pipeline: operations.record_movements(pipeline, wishes, utc_now, new_id)
+        )
 
     async def move(self, qty: int, reason: Reason = Reason.RECEIPT, **more: str) -> Outcome:
         return (await self.record(self.wish(qty, reason, **more)))[0]  # type: ignore[arg-type]

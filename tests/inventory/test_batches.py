@@ -1,7 +1,6 @@
 """Batches, transfers and preconditions, on a real PostgreSQL."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from chassis.clock import utc_now
 from chassis.errors import Fault
 from chassis.idempotency import Claim
 from chassis.ids import new_id
+from chassis.pipeline import within
 from services.inventory import operations
 from services.inventory.domain import Movement, Reason
 from services.inventory.operations import Outcome, Wish
@@ -18,12 +18,12 @@ from tests.inventory.conftest import Inventory
 
 
 def unkeyed(wish: Wish) -> Wish:
-    return replace(wish, claim=None)
+    return wish._replace(claim=None)
 
 
 async def batch(inventory: Inventory, *wishes: Wish, atomic: bool) -> list[Outcome]:
-    return await inventory.database.run(
-        lambda tx: operations.record_batch(tx, wishes, atomic=atomic, clock=utc_now, new_id=new_id)
+    return await inventory.database.run_pipelined(
+        lambda pipeline: operations.record_batch(pipeline, wishes, atomic=atomic, clock=utc_now, new_id=new_id)
     )
 
 
@@ -34,7 +34,9 @@ async def transfer(
     reply, _ = await idempotency.run_once(
         inventory.database,
         Claim(inventory.tenant_id, key or new_id("key"), b"f"),
-        lambda tx: operations.record_transfer(tx, out, inventory.key(warehouse=target), utc_now, new_id),
+        lambda tx: within(
+            tx, lambda p: operations.record_transfer(p, out, inventory.key(warehouse=target), utc_now, new_id)
+        ),
         reply_type=inventory_pb2.RecordTransferReply,
         now=utc_now(),
     )

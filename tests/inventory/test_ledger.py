@@ -153,8 +153,8 @@ async def test_time_never_runs_backwards_within_a_chain(inventory: Inventory) ->
     from services.inventory import operations
 
     future = utc_now() + timedelta(hours=1)
-    await inventory.database.run(
-        lambda tx: operations.record_movements(tx, [inventory.wish(1)], lambda: future, new_id)
+    await inventory.database.run_pipelined(
+        lambda pipeline: operations.record_movements(pipeline, [inventory.wish(1)], lambda: future, new_id)
     )
 
     entry = (await inventory.move(1)).answer

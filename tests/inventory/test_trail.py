@@ -102,8 +102,8 @@ async def test_a_balance_of_old_is_that_after_the_last_entry_by_then(inventory: 
     for minute in range(1, 12):
         wishes = [inventory.wish(1), inventory.wish(1)] if minute == 5 else [inventory.wish(1)]
         at = START + timedelta(minutes=minute)
-        await inventory.database.run(
-            lambda tx, wishes=wishes, at=at: operations.record_movements(tx, wishes, lambda: at, new_id)
+        await inventory.database.run_pipelined(
+            lambda pipeline, wishes=wishes, at=at: operations.record_movements(pipeline, wishes, lambda: at, new_id)
         )
 
     async def balance(at: datetime, sku: str = "SKU-1") -> int:

@@ -28,7 +28,7 @@ from skutrail.v1 import orders_pb2 as skutrail_dot_v1_dot_orders__pb2
 from skutrail.v1 import shipments_pb2 as skutrail_dot_v1_dot_shipments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skutrail/v1/events.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bskutrail/v1/inventory.proto\x1a\x18skutrail/v1/orders.proto\x1a\x1bskutrail/v1/shipments.proto\"\xe6\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12)\n\x05\x65ntry\x18\n \x01(\x0b\x32\x18.skutrail.v1.LedgerEntryH\x00\x12+\n\tshortfall\x18\x0b \x01(\x0b\x32\x16.skutrail.v1.ShortfallH\x00\x12-\n\nallocation\x18\x0c \x01(\x0b\x32\x17.skutrail.v1.AllocationH\x00\x12)\n\x08shipment\x18\r \x01(\x0b\x32\x15.skutrail.v1.ShipmentH\x00\x12#\n\x05order\x18\x0e \x01(\x0b\x32\x12.skutrail.v1.OrderH\x00\x42\x06\n\x04\x64\x61ta\"a\n\tShortfall\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0f\n\x07on_hand\x18\x03 \x01(\x03\x12\r\n\x05short\x18\x04 \x01(\x03\x12\x14\n\x0cshipment_ids\x18\x05 \x03(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skutrail/v1/events.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bskutrail/v1/inventory.proto\x1a\x18skutrail/v1/orders.proto\x1a\x1bskutrail/v1/shipments.proto\"\xe6\x02\n\x05\x45vent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\ttenant_id\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x04 \x01(\t\x12/\n\x0boccurred_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12)\n\x05\x65ntry\x18\n \x01(\x0b\x32\x18.skutrail.v1.LedgerEntryH\x00\x12+\n\tshortfall\x18\x0b \x01(\x0b\x32\x16.skutrail.v1.ShortfallH\x00\x12-\n\nallocation\x18\x0c \x01(\x0b\x32\x17.skutrail.v1.AllocationH\x00\x12)\n\x08shipment\x18\r \x01(\x0b\x32\x15.skutrail.v1.ShipmentH\x00\x12#\n\x05order\x18\x0e \x01(\x0b\x32\x12.skutrail.v1.OrderH\x00\x42\x06\n\x04\x64\x61ta\"1\n\x0b\x45ventBundle\x12\"\n\x06\x65vents\x18\x64 \x03(\x0b\x32\x12.skutrail.v1.Event\"a\n\tShortfall\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x11\n\twarehouse\x18\x02 \x01(\t\x12\x0f\n\x07on_hand\x18\x03 \x01(\x03\x12\r\n\x05short\x18\x04 \x01(\x03\x12\x14\n\x0cshipment_ids\x18\x05 \x03(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EVENT']._serialized_start=159
   _globals['_EVENT']._serialized_end=517
-  _globals['_SHORTFALL']._serialized_start=519
-  _globals['_SHORTFALL']._serialized_end=616
+  _globals['_EVENTBUNDLE']._serialized_start=519
+  _globals['_EVENTBUNDLE']._serialized_end=568
+  _globals['_SHORTFALL']._serialized_start=570
+  _globals['_SHORTFALL']._serialized_end=667
 # @@protoc_insertion_point(module_scope)

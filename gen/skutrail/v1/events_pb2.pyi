@@ -38,6 +38,12 @@ class Event(_message.Message):
     order: _orders_pb2.Order
     def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ..., tenant_id: _Optional[str] = ..., key: _Optional[str] = ..., occurred_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., traceparent: _Optional[str] = ..., entry: _Optional[_Union[_inventory_pb2.LedgerEntry, _Mapping]] = ..., shortfall: _Optional[_Union[Shortfall, _Mapping]] = ..., allocation: _Optional[_Union[_inventory_pb2.Allocation, _Mapping]] = ..., shipment: _Optional[_Union[_shipments_pb2.Shipment, _Mapping]] = ..., order: _Optional[_Union[_orders_pb2.Order, _Mapping]] = ...) -> None: ...
 
+class EventBundle(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[Event]
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+
 class Shortfall(_message.Message):
     __slots__ = ("sku", "warehouse", "on_hand", "short", "shipment_ids")
     SKU_FIELD_NUMBER: _ClassVar[int]

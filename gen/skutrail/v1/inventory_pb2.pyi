@@ -38,7 +38,7 @@ ALLOCATION_STATUS_RELEASED: AllocationStatus
 ALLOCATION_STATUS_CONSUMED: AllocationStatus
 
 class Movement(_message.Message):
-    __slots__ = ("tenant_id", "idempotency", "sku", "warehouse", "qty", "reason", "reference", "expected_balance", "expected_seq")
+    __slots__ = ("tenant_id", "idempotency", "sku", "warehouse", "qty", "reason", "reference", "expected_balance", "expected_seq", "cause")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class Movement(_message.Message):
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_BALANCE_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_SEQ_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     idempotency: _common_pb2.IdempotencyKey
     sku: str
@@ -57,7 +58,16 @@ class Movement(_message.Message):
     reference: str
     expected_balance: int
     expected_seq: int
-    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ..., expected_balance: _Optional[int] = ..., expected_seq: _Optional[int] = ...) -> None: ...
+    cause: Cause
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., qty: _Optional[int] = ..., reason: _Optional[_Union[Reason, str]] = ..., reference: _Optional[str] = ..., expected_balance: _Optional[int] = ..., expected_seq: _Optional[int] = ..., cause: _Optional[_Union[Cause, _Mapping]] = ...) -> None: ...
+
+class Cause(_message.Message):
+    __slots__ = ("request_id", "traceparent")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    traceparent: str
+    def __init__(self, request_id: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
 
 class RecordMovementsRequest(_message.Message):
     __slots__ = ("movements",)
@@ -162,6 +172,54 @@ class GetBalanceRequest(_message.Message):
     warehouse: str
     as_of: _timestamp_pb2.Timestamp
     def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetBalancesRequest(_message.Message):
+    __slots__ = ("keys",)
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    keys: _containers.RepeatedCompositeFieldContainer[BalanceKey]
+    def __init__(self, keys: _Optional[_Iterable[_Union[BalanceKey, _Mapping]]] = ...) -> None: ...
+
+class BalanceKey(_message.Message):
+    __slots__ = ("tenant_id", "sku", "warehouse")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    sku: str
+    warehouse: str
+    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ...) -> None: ...
+
+class GetBalancesReply(_message.Message):
+    __slots__ = ("balances",)
+    BALANCES_FIELD_NUMBER: _ClassVar[int]
+    balances: _containers.RepeatedCompositeFieldContainer[Balance]
+    def __init__(self, balances: _Optional[_Iterable[_Union[Balance, _Mapping]]] = ...) -> None: ...
+
+class VerifyChainRequest(_message.Message):
+    __slots__ = ("tenant_id", "sku", "warehouse", "after_seq", "after_hash")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SEQ_FIELD_NUMBER: _ClassVar[int]
+    AFTER_HASH_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    sku: str
+    warehouse: str
+    after_seq: int
+    after_hash: bytes
+    def __init__(self, tenant_id: _Optional[str] = ..., sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., after_seq: _Optional[int] = ..., after_hash: _Optional[bytes] = ...) -> None: ...
+
+class VerifyChainReply(_message.Message):
+    __slots__ = ("seq", "hash", "first_broken_seq", "is_end")
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    HASH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_BROKEN_SEQ_FIELD_NUMBER: _ClassVar[int]
+    IS_END_FIELD_NUMBER: _ClassVar[int]
+    seq: int
+    hash: bytes
+    first_broken_seq: int
+    is_end: bool
+    def __init__(self, seq: _Optional[int] = ..., hash: _Optional[bytes] = ..., first_broken_seq: _Optional[int] = ..., is_end: _Optional[bool] = ...) -> None: ...
 
 class GetEntryRequest(_message.Message):
     __slots__ = ("tenant_id", "id")

@@ -56,6 +56,16 @@ class InventoryStub:
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Balance.FromString,
                 _registered_method=True)
+        self.GetBalances = channel.unary_unary(
+                '/skutrail.v1.Inventory/GetBalances',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetBalancesRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetBalancesReply.FromString,
+                _registered_method=True)
+        self.VerifyChain = channel.unary_unary(
+                '/skutrail.v1.Inventory/VerifyChain',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.VerifyChainRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.VerifyChainReply.FromString,
+                _registered_method=True)
         self.GetEntry = channel.unary_unary(
                 '/skutrail.v1.Inventory/GetEntry',
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetEntryRequest.SerializeToString,
@@ -126,6 +136,20 @@ class InventoryServicer:
 
     def GetBalance(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBalances(self, request, context):
+        """Balances as they are now, all of one instant: one per key, in order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyChain(self, request, context):
+        """Recomputes the chain of one SKU in one warehouse, a stretch of it a call.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -208,6 +232,16 @@ def add_InventoryServicer_to_server(servicer, server):
                     servicer.GetBalance,
                     request_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_inventory__pb2.Balance.SerializeToString,
+            ),
+            'GetBalances': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBalances,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetBalancesRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.GetBalancesReply.SerializeToString,
+            ),
+            'VerifyChain': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyChain,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.VerifyChainRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.VerifyChainReply.SerializeToString,
             ),
             'GetEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEntry,
@@ -359,6 +393,60 @@ class Inventory:
             '/skutrail.v1.Inventory/GetBalance',
             skutrail_dot_v1_dot_inventory__pb2.GetBalanceRequest.SerializeToString,
             skutrail_dot_v1_dot_inventory__pb2.Balance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBalances(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/GetBalances',
+            skutrail_dot_v1_dot_inventory__pb2.GetBalancesRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.GetBalancesReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyChain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/VerifyChain',
+            skutrail_dot_v1_dot_inventory__pb2.VerifyChainRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.VerifyChainReply.FromString,
             options,
             channel_credentials,
             insecure,

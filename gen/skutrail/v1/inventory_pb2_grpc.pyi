@@ -43,6 +43,10 @@ class InventoryStub:
     RecordTransfer: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordTransferRequest, _inventory_pb2.RecordTransferReply]
     """Moves stock between two warehouses: two entries, one commit, the sum unchanged."""
     GetBalance: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetBalanceRequest, _inventory_pb2.Balance]
+    GetBalances: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetBalancesRequest, _inventory_pb2.GetBalancesReply]
+    """Balances as they are now, all of one instant: one per key, in order."""
+    VerifyChain: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.VerifyChainRequest, _inventory_pb2.VerifyChainReply]
+    """Recomputes the chain of one SKU in one warehouse, a stretch of it a call."""
     GetEntry: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetEntryRequest, _inventory_pb2.LedgerEntry]
     ListEntries: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListEntriesRequest, _inventory_pb2.ListEntriesReply]
     """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
@@ -76,6 +80,10 @@ class InventoryAsyncStub(InventoryStub):
     RecordTransfer: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RecordTransferRequest, _inventory_pb2.RecordTransferReply]  # type: ignore[assignment]
     """Moves stock between two warehouses: two entries, one commit, the sum unchanged."""
     GetBalance: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetBalanceRequest, _inventory_pb2.Balance]  # type: ignore[assignment]
+    GetBalances: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetBalancesRequest, _inventory_pb2.GetBalancesReply]  # type: ignore[assignment]
+    """Balances as they are now, all of one instant: one per key, in order."""
+    VerifyChain: _aio.UnaryUnaryMultiCallable[_inventory_pb2.VerifyChainRequest, _inventory_pb2.VerifyChainReply]  # type: ignore[assignment]
+    """Recomputes the chain of one SKU in one warehouse, a stretch of it a call."""
     GetEntry: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetEntryRequest, _inventory_pb2.LedgerEntry]  # type: ignore[assignment]
     ListEntries: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListEntriesRequest, _inventory_pb2.ListEntriesReply]  # type: ignore[assignment]
     """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
@@ -130,6 +138,22 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_pb2.GetBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.Balance, _abc.Awaitable[_inventory_pb2.Balance]]: ...
+
+    @_abc_1.abstractmethod
+    def GetBalances(
+        self,
+        request: _inventory_pb2.GetBalancesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.GetBalancesReply, _abc.Awaitable[_inventory_pb2.GetBalancesReply]]:
+        """Balances as they are now, all of one instant: one per key, in order."""
+
+    @_abc_1.abstractmethod
+    def VerifyChain(
+        self,
+        request: _inventory_pb2.VerifyChainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.VerifyChainReply, _abc.Awaitable[_inventory_pb2.VerifyChainReply]]:
+        """Recomputes the chain of one SKU in one warehouse, a stretch of it a call."""
 
     @_abc_1.abstractmethod
     def GetEntry(
