@@ -6,29 +6,28 @@ Timestamp is RFC 3339 in UTC with whole seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
-from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 Json = dict[str, Any]
+_Reader = Callable[[Any], Any]
 
 
 def to_json(message: Message, only: Sequence[str] = (), without: Sequence[str] = ()) -> Json:
     """The message as a JSON object; `only` picks and orders fields, `without` leaves some out."""
-    fields = message.DESCRIPTOR.fields_by_name
-    names = only or [name for name in fields if name not in without]
-    return {name: _value(message, fields[name]) for name in names}
+    return {name: read(message) for name, read in _readers(message.DESCRIPTOR, tuple(only), tuple(without))}
 
 
 def timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment.astimezone(UTC))
-    return stamp
+    age = moment - _EPOCH
+    return Timestamp(seconds=age.days * 86_400 + age.seconds, nanos=age.microseconds * 1000)
 
 
 def moment(stamp: Timestamp) -> datetime:
@@ -40,23 +39,37 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _value(message: Message, field: Any) -> Any:
-    value = getattr(message, field.name)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=1024)
+def _readers(message: Descriptor, only: Sequence[str], without: Sequence[str]) -> Sequence[tuple[str, _Reader]]:
+    """How each field is read: worked out once per kind of answer, for this runs for every one."""
+    names = only or [name for name in message.fields_by_name if name not in without]
+    return [(name, _reader(message.fields_by_name[name])) for name in names]
+
+
+def _reader(field: Any) -> _Reader:
+    show, read = _shower(field), attrgetter(field.name)
     if field.is_repeated:
-        return [_scalar(item, field) for item in value]
-    if field.has_presence and not message.HasField(field.name):
-        return None
-    return _scalar(value, field)
+        return lambda message: [show(item) for item in read(message)]
+    if field.has_presence:
+        return lambda message: show(read(message)) if message.HasField(field.name) else None
+    return lambda message: show(read(message))
 
 
-def _scalar(value: Any, field: Any) -> Any:
-    if isinstance(value, Timestamp):
-        return rfc3339(moment(value))
-    if isinstance(value, Message):
-        return to_json(value)
+def _shower(field: Any) -> _Reader:
+    if field.message_type is not None:
+        is_time = field.message_type.full_name == Timestamp.DESCRIPTOR.full_name
+        return (lambda stamp: _second(stamp.seconds)) if is_time else to_json
     if field.enum_type is not None:
-        return enum_name(field.enum_type, value)
-    return value
+        return lambda number: enum_name(field.enum_type, number)
+    return lambda value: value
+
+
+@lru_cache(maxsize=4096)
+def _second(seconds: int) -> str:
+    return rfc3339(_EPOCH + timedelta(seconds=seconds))
 
 
 @lru_cache(maxsize=256)

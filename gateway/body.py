@@ -56,7 +56,10 @@ def parse(raw: bytes) -> Body:
 
 def canonical(value: Any) -> bytes:
     """Sorted names, no blanks, UTF-8: member order and white space do not count, `null` differs from absent."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
+
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _refuse(detail: str) -> NoReturn:

@@ -61,6 +61,10 @@ class Route:
 
 
 def respond(value: Mapping[str, Any], *, status: int = 200, location: str = "") -> web.Response:
-    body = json.dumps(value, ensure_ascii=False).encode()
-    headers = {"Location": location} if location else {}
-    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+    headers = {"Content-Type": "application/json"}
+    if location:
+        headers["Location"] = location
+    return web.Response(status=status, body=_to_json(value).encode(), headers=headers)
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False).encode

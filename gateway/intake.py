@@ -43,6 +43,8 @@ class Intake:
         `unavailable` where there is no room for it or the process stops."""
         announced = request.content_length or 0
         self._demand_room(announced, announced)
+        if request.content.is_eof() and request.content.exception() is None:  # it came with the head, as most do
+            return self._take(request, request.content.read_nowait())
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S) as clock:
                 self._clocks.add(clock)
@@ -65,11 +67,14 @@ class Intake:
         # Not request.read(), which lets the connection buffer two mebibytes that nobody counts.
         body = bytearray()
         while chunk := await request.content.readany():
-            self._demand_room(len(body) + len(chunk), len(chunk))
-            self._free -= len(chunk)
-            request[_HELD] += len(chunk)
-            body += chunk
+            body += self._take(request, chunk)
         return bytes(body)
+
+    def _take(self, request: web.Request, chunk: bytes) -> bytes:
+        self._demand_room(request[_HELD] + len(chunk), len(chunk))
+        self._free -= len(chunk)
+        request[_HELD] += len(chunk)
+        return chunk
 
     def _demand_room(self, size: int, more: int) -> None:
         if size > BODY_BYTES_MAX:

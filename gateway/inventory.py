@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from chassis import rpc
+from chassis import rpc, trace
 from chassis.errors import from_message
 from chassis.wire import timestamp, to_json
 from gateway import requests
@@ -19,9 +19,7 @@ from skutrail.v1 import common_pb2, inventory_pb2
 
 async def _record(call: Call, movement: requests.Movement) -> tuple[inventory_pb2.LedgerEntry, bool]:
     message = movement_message(call.tenant_id, movement, call.idempotency)
-    wanted = inventory_pb2.RecordMovementsRequest(movements=[message])
-    reply = await rpc.call(call.upstream.inventory.RecordMovements, wanted)
-    outcome = reply.outcomes[0]
+    outcome = await call.upstream.movements.ask(call.tenant_id, message)
     if outcome.HasField("refusal"):
         raise from_message(outcome.refusal)
     return outcome.entry, outcome.replayed
@@ -43,6 +41,7 @@ record_movement = Write(
 def movement_message(
     tenant_id: str, movement: requests.Movement, idempotency: common_pb2.IdempotencyKey | None
 ) -> inventory_pb2.Movement:
+    cause = trace.current()
     return inventory_pb2.Movement(
         tenant_id=tenant_id,
         idempotency=idempotency,
@@ -53,6 +52,7 @@ def movement_message(
         reference=movement.reference,
         expected_balance=movement.expected_balance,
         expected_seq=movement.expected_seq,
+        cause=inventory_pb2.Cause(request_id=cause.request_id, traceparent=cause.traceparent),
     )
 
 
@@ -83,13 +83,14 @@ list_entries = Listing(fetch=_fetch_entries, show=to_json, position_of=after_id)
 
 async def get_balance(call: Call) -> web.Response:
     asked: requests.BalanceQuery = call.query
-    wanted = inventory_pb2.GetBalanceRequest(
-        tenant_id=call.tenant_id,
-        sku=asked.sku,
-        warehouse=asked.warehouse,
-        as_of=asked.as_of and timestamp(asked.as_of),
-    )
-    balance = await rpc.call(call.upstream.inventory.GetBalance, wanted)
+    if asked.as_of is None:
+        key = inventory_pb2.BalanceKey(tenant_id=call.tenant_id, sku=asked.sku, warehouse=asked.warehouse)
+        balance = await call.upstream.balances.ask(call.tenant_id, key)
+    else:
+        wanted = inventory_pb2.GetBalanceRequest(
+            tenant_id=call.tenant_id, sku=asked.sku, warehouse=asked.warehouse, as_of=timestamp(asked.as_of)
+        )
+        balance = await rpc.call(call.upstream.inventory.GetBalance, wanted)
     return respond(to_json(balance, only=("sku", "warehouse", "balance", "as_of")))
 
 

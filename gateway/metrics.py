@@ -24,9 +24,16 @@ class Metrics:
             registry=self._registry,
         )
 
+        # Routes, methods and statuses are few; looking their series up by label costs more than counting.
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, status).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        kind = method, route, status
+        if kind not in self._series:
+            self._series[kind] = self._requests.labels(*kind), self._seconds.labels(method, route)
+        requests, durations = self._series[kind]
+        requests.inc()
+        durations.observe(seconds)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

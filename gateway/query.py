@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NoReturn
+from functools import lru_cache
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
@@ -16,12 +17,24 @@ PARAMETERS_MAX = 32
 
 def read(model: type[Request], raw: str) -> Request:
     """`raw` is what follows the `?`, still percent-encoded. Each fault names its parameter."""
+    if not raw:
+        nothing: Request = _of_nothing(model)
+        return nothing
     pairs = _pairs(raw)
     repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
     if repeated:
         _refuse([FieldFault(name, "repeated", "Must be sent once.") for name in repeated])
+    return _validate(model, dict(pairs))
+
+
+@lru_cache(maxsize=256)
+def _of_nothing(model: type[Any]) -> Any:
+    return _validate(model, {})
+
+
+def _validate(model: type[Request], parameters: dict[str, str]) -> Request:
     try:
-        return model.model_validate(dict(pairs))
+        return model.model_validate(parameters)
     except ValidationError as error:
         _refuse([_as_parameter(fault) for fault in faults_of(error)])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 
 from chassis import rpc
+from gateway.coalescer import Coalescer
+from skutrail.v1 import inventory_pb2
 from skutrail.v1.inventory_pb2_grpc import InventoryStub
 from skutrail.v1.orders_pb2_grpc import OrdersStub
 from skutrail.v1.shipments_pb2_grpc import ShipmentsStub
@@ -18,6 +20,7 @@ class Upstream:
     """Made inside a running event loop. `addresses` names inventory, shipments, orders and webhooks.
 
     Call a stub's method by `chassis.rpc.call`: within 2 s it answers or raises the Fault that a caller may see.
+    What is asked most, `movements` and `balances`, shares its calls.
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
@@ -26,6 +29,22 @@ class Upstream:
         self.shipments = ShipmentsStub(self._channels["shipments"])
         self.orders = OrdersStub(self._channels["orders"])
         self.webhooks = WebhooksStub(self._channels["webhooks"])
+        self.movements = Coalescer(self._record_movements)
+        self.balances = Coalescer(self._get_balances)
+
+    async def _record_movements(
+        self, movements: Sequence[inventory_pb2.Movement], timeout_s: float
+    ) -> Sequence[inventory_pb2.MovementOutcome]:
+        wanted = inventory_pb2.RecordMovementsRequest(movements=movements)
+        reply = await rpc.call(self.inventory.RecordMovements, wanted, timeout_s=timeout_s)
+        return reply.outcomes
+
+    async def _get_balances(
+        self, keys: Sequence[inventory_pb2.BalanceKey], timeout_s: float
+    ) -> Sequence[inventory_pb2.Balance]:
+        wanted = inventory_pb2.GetBalancesRequest(keys=keys)
+        reply = await rpc.call(self.inventory.GetBalances, wanted, timeout_s=timeout_s)
+        return reply.balances
 
     async def away(self) -> list[str]:
         """The names of the services that do not say SERVING."""

@@ -1,0 +1,81 @@
+"""Joins what many requests ask of one RPC: one call carries the requests that arrived while the others were under way.
+
+A call costs the same whether it carries one question or two hundred. A lone request goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from chassis import rpc, trace
+from chassis.errors import Fault, from_message, to_message
+from chassis.fair_queue import FairQueue
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+BATCH_MAX = 256
+CALLS_MAX = 2  # under way at once: while the service works on one, the next is on its way
+QUEUE_MAX = 4_000
+QUEUE_PER_TENANT_MAX = 2_000
+TIMEOUT_MIN_S = 0.5  # of a call, however long its oldest question has waited
+
+
+class Coalescer(Generic[Question, Answer]):
+    """`send` asks many at once, within so many seconds, and answers one for one. Raises Fault for all of them."""
+
+    def __init__(self, send: Callable[[Sequence[Question], float], Awaitable[Sequence[Answer]]]) -> None:
+        self._send = send
+        self._queue: FairQueue[_Asked[Question, Answer]] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def ask(self, tenant_id: str, question: Question) -> Answer:
+        """Raises Fault `unavailable` where too many wait, and what the call is refused with."""
+        if not self._queue.has_room(tenant_id):
+            raise Fault("unavailable", "Too many requests wait. Try again.", retry_after_s=1)
+        asked: _Asked[Question, Answer] = _Asked(question, asyncio.get_running_loop().create_future(), time.monotonic())
+        self._queue.put(tenant_id, asked)
+        if len(self._calls) < CALLS_MAX:
+            call = asyncio.create_task(self._call_while_asked())
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        return await asked.answer
+
+    async def _call_while_asked(self) -> None:
+        while batch := self._queue.take(BATCH_MAX):
+            await self._call(batch)
+
+    async def _call(self, batch: Sequence[_Asked[Question, Answer]]) -> None:
+        # Of a call that many requests share the service logs none of theirs; each question carries its own.
+        with trace.follow("", ""):
+            await self._answer(batch)
+
+    async def _answer(self, batch: Sequence[_Asked[Question, Answer]]) -> None:
+        left_s = rpc.DEADLINE_DEFAULT_S - (time.monotonic() - batch[0].at)
+        try:
+            answers = await self._send([asked.question for asked in batch], max(left_s, TIMEOUT_MIN_S))
+        except Exception as error:  # noqa: BLE001 - each that asked is told; whoever is next may have more luck
+            for asked in batch:
+                asked.fail(error)
+            return
+        for asked, answer in zip(batch, answers, strict=True):
+            if not asked.answer.done():  # who asked may have gone
+                asked.answer.set_result(answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked(Generic[Question, Answer]):
+    question: Question
+    answer: asyncio.Future[Answer]
+    at: float
+
+    def fail(self, error: Exception) -> None:
+        if self.answer.done():
+            return
+        # One of its own for each: a traceback grows with every task that an exception passes.
+        own = from_message(to_message(error)) if isinstance(error, Fault) else error
+        self.answer.set_exception(own)
