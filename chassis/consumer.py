@@ -1,22 +1,24 @@
 """Takes events from a durable consumer, hands each to its operation, and alone decides ack, nak and parking.
 
 Each worker asks for one message at a time, so an event never waits for a batch to fill, and a poisoned or slow one
-never holds up its neighbours. Order is therefore not promised here: handlers compare versions.
+never holds up its neighbours. Order is therefore not promised here: handlers compare versions. A message may carry
+many events; each is tried, and parked, by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 import nats.errors
 import nats.js.errors
+from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from chassis import parking, trace
+from chassis import outbox, parking, trace
 from chassis.clock import pause
 from chassis.database import Database
 from chassis.errors import Fault
@@ -25,8 +27,11 @@ from chassis.logs import log
 from skutrail.v1 import events_pb2
 
 Handler = Callable[[events_pb2.Event], Awaitable[None]]
+Together = Callable[[Sequence[events_pb2.Event]], Awaitable[None]]
 
 WORKERS = 8
+MESSAGES_MAX = 16  # handed over together; each may be a bundle
+MORE_S = 0.1
 FETCH_S = 2.0  # also how long a stop may wait for an idle worker
 RETRY_S = 0.5
 POISON_DELIVERIES_MAX = 5  # an event whose handler is broken is parked after so many tries
@@ -39,16 +44,26 @@ class RetryLater(Exception):
 
 
 class Consumer:
-    """Runs the handlers of one durable consumer: {event type: handler}. Types without a handler are acked unseen."""
+    """Runs the handlers of one durable consumer: {event type: handler}. Types without a handler are acked unseen.
+
+    With `together` one worker takes all that is there and hands it over at once; where that fails, the handlers get
+    the events one by one.
+    """
 
     def __init__(
-        self, nats_connection: Nats, spec: ConsumerSpec, handlers: Mapping[str, Handler], database: Database
+        self,
+        nats_connection: Nats,
+        spec: ConsumerSpec,
+        handlers: Mapping[str, Handler],
+        database: Database,
+        together: Together | None = None,
     ) -> None:
         self.name = f"consumer.{spec.name}"
         self._nats = nats_connection
         self._spec = spec
         self._handlers = handlers
         self._database = database
+        self._together = together
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -57,7 +72,7 @@ class Consumer:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as workers:
-            for _ in range(WORKERS):
+            for _ in range(1 if self._together else WORKERS):
                 workers.create_task(self._work())
 
     async def _work(self) -> None:
@@ -67,72 +82,130 @@ class Consumer:
                 if subscription is None:
                     js = await self._nats.jetstream()
                     subscription = await js.pull_subscribe_bind(self._spec.name, self._spec.stream)
-                for message in await subscription.fetch(1, timeout=FETCH_S):
-                    await self._settle(message)
+                messages = await subscription.fetch(1, timeout=FETCH_S)
+                if self._together is None:
+                    await self._settle(messages[0])
+                else:
+                    await self._settle_together([*messages, *await _more(subscription, messages[0])])
             except nats.errors.TimeoutError:
                 continue  # nothing came
             except (nats.errors.Error, nats.js.errors.Error, OSError) as error:
                 log.warning("consumer.away", consumer=self._spec.name, cause=type(error).__name__)
                 await pause(RETRY_S * random.uniform(0.5, 1.5), unless=self._stopping)  # noqa: S311 - jitter, not a secret
 
+    async def _settle_together(self, messages: Sequence[Msg]) -> None:
+        try:
+            events = [event for message in messages for event in self._events_of_ours(message)]
+            async with asyncio.timeout(self._timeout_s):
+                await self._hand_over(events)
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+        except Exception as error:  # noqa: BLE001 - one by one it turns out whose fault it is
+            log.info("events.taken_apart", consumer=self._spec.name, count=len(messages), cause=str(error)[:200])
+        else:
+            for message in messages:
+                await message.ack()
+            return
+        for message in messages:
+            await self._settle(message)
+
+    async def _hand_over(self, events: Sequence[events_pb2.Event]) -> None:
+        assert self._together is not None
+        if events:
+            with trace.follow("", ""):
+                await self._together(events)
+                log.info("events.handled", consumer=self._spec.name, count=len(events))
+
     async def _settle(self, message: Msg) -> None:
-        """Ack after the effect is committed; nak with a growing delay on trouble; park what stays broken."""
+        """Ack after the effects are committed; nak with a growing delay on trouble; park what stays broken.
+
+        Of a bundle that comes again, those that had their effect have it no second time.
+        """
         deliveries = message.metadata.num_delivered
         try:
-            await self._handle(message)
+            events = self._events_of_ours(message)
+        except DecodeError as error:
+            trouble = await self._park_or_retry(message, None, deliveries, error)
+        else:
+            # All of them, before the first trouble sends the message back: none waits for its neighbour.
+            troubles = [await self._try(message, event, deliveries) for event in events]
+            trouble = next(filter(None, troubles), None)
+        if trouble:
+            await _again(message, deliveries, trouble)
+        else:
+            await message.ack()
+
+    def _events_of_ours(self, message: Msg) -> Sequence[events_pb2.Event]:
+        if not parking.is_for(self._spec.name, message.headers):
+            return []
+        return [event for event in outbox.events_in(message.data) if event.type in self._handlers]
+
+    async def _try(self, message: Msg, event: events_pb2.Event, deliveries: int) -> str | None:
+        """None once the event is handled, or parked; else the trouble for which it must come again."""
+        try:
+            await self._handle(event)
         except RetryLater as trouble:
-            await _again(message, deliveries, str(trouble))
+            return str(trouble) or "later"
         except asyncio.CancelledError:
             # A call inside the handler was given up. It would end this worker, and nobody would notice.
             if _is_being_cancelled():
                 raise
-            await _again(message, deliveries, "canceled")
+            return "canceled"
         except Fault as fault:
             if fault.kind.is_retryable:
-                await _again(message, deliveries, fault.code)
-            else:
-                await self._park_or_retry(message, deliveries, fault)
+                return fault.code
+            return await self._park_or_retry(message, event, deliveries, fault)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, its neighbours go on
-            await self._park_or_retry(message, deliveries, error)
-        else:
-            await message.ack()
+            return await self._park_or_retry(message, event, deliveries, error)
+        return None
 
-    async def _handle(self, message: Msg) -> None:
-        if not parking.is_for(self._spec.name, message.headers):
-            return
-        event = events_pb2.Event.FromString(message.data)
-        handler = self._handlers.get(event.type)
-        if handler is None:
-            return
+    async def _handle(self, event: events_pb2.Event) -> None:
         with trace.follow("", event.traceparent, event_id=event.id, tenant_id=event.tenant_id):
-            async with asyncio.timeout(self._spec.ack_wait.total_seconds() * 0.8):
-                await handler(event)
+            async with asyncio.timeout(self._timeout_s):
+                await self._handlers[event.type](event)
             log.info("event.handled", consumer=self._spec.name, type=event.type)
 
-    async def _park_or_retry(self, message: Msg, deliveries: int, error: Exception) -> None:
+    @property
+    def _timeout_s(self) -> float:
+        return self._spec.ack_wait.total_seconds() * 0.8
+
+    async def _park_or_retry(
+        self, message: Msg, event: events_pb2.Event | None, deliveries: int, error: Exception
+    ) -> str | None:
         if isinstance(error, TimeoutError) or deliveries < POISON_DELIVERIES_MAX:
             log.warning("event.failed", consumer=self._spec.name, subject=message.subject, exc_info=error)
-            await _again(message, deliveries, type(error).__name__)
-            return
+            return type(error).__name__
         try:
-            await self._park(message, error)
+            await self._park(message, event, error)
         except Exception:  # noqa: BLE001 - what is not parked stays in the stream, and its neighbours go on
             log.exception("event.not_parked", consumer=self._spec.name, subject=message.subject)
-            await _again(message, deliveries, "not parked")
-            return
-        await message.ack()
+            return "not parked"
+        return None
 
-    async def _park(self, message: Msg, error: Exception) -> None:
+    async def _park(self, message: Msg, event: events_pb2.Event | None, error: Exception) -> None:
+        """Parks an event, or a message that cannot be read."""
         park = partial(
             parking.park,
             consumer=self._spec.name,
-            event_id=parking.id_of(message.headers, message.metadata.sequence.stream),
+            event_id=event.id if event else parking.id_of(message.headers, message.metadata.sequence.stream),
             subject=message.subject,
-            payload=message.data,
+            payload=event.SerializeToString() if event else message.data,
             error=_storable(f"{type(error).__name__}: {error}")[:ERROR_LENGTH_MAX],
         )
         await self._database.run(park)
         log.error("event.parked", consumer=self._spec.name, subject=message.subject, exc_info=error)
+
+
+async def _more(subscription: JetStreamContext.PullSubscription, first: Msg) -> Sequence[Msg]:
+    """What else lies ready: nothing is waited for, an event alone least of all."""
+    ready = min(first.metadata.num_pending, MESSAGES_MAX - 1)
+    if not ready:
+        return []
+    try:
+        return await subscription.fetch(ready, timeout=MORE_S)
+    except nats.errors.TimeoutError:  # another replica was faster
+        return []
 
 
 def _storable(error: str) -> str:

@@ -34,6 +34,7 @@ BATCH_MAX = 256
 BUNDLE_MAX = 256  # events in a message: far below what a stream takes (jetstream.py)
 IN_FLIGHT_MAX = 64
 POLL_S = 0.25
+GATHER_S = 0.005  # under load many commits ask at the same time: they share a look
 PUBLISH_TIMEOUT_S = 2.0
 RETRY_S = 0.5
 STUCK_KEYS_MAX = 1_000  # more stuck keys than this, and the trouble is not the keys'
@@ -179,6 +180,7 @@ class Relay:
                     await pause(RETRY_S, unless=self._stopping)
                 elif taken < BATCH_MAX:
                     await pause(POLL_S, unless=self._nudge)
+                    await asyncio.sleep(GATHER_S)
         finally:
             # Ends the session and the lock with it, in whatever state they are; the pool must not get it back.
             await connection.invalidate()

@@ -18,6 +18,7 @@ from chassis.outbox import Relay
 from services.inventory import allocating, store
 
 INTERVAL_S = 1.0
+REST_S = 0.05  # between two looks in vain: under load each commit of a movement asks for one
 BATCH_MAX = 100
 
 
@@ -50,6 +51,7 @@ class Waker:
                 log.warning("waking.postponed", cause=fault.code)
                 served = 0
             if not served:
+                await asyncio.sleep(REST_S)
                 await pause(INTERVAL_S, unless=self._nudge)
 
     async def serve_waiting(self) -> int:

@@ -38,7 +38,10 @@ async def wire(settings: Settings, resources: Resources) -> Service:
     return Service(
         add_servicer=lambda grpc_server: webhooks_pb2_grpc.add_WebhooksServicer_to_server(server, grpc_server),
         service_name="skutrail.v1.Webhooks",
-        workers=[sender, *(Consumer(resources.nats, spec, listener.handlers, database) for spec in CONSUMERS)],
+        workers=[
+            sender,
+            *(Consumer(resources.nats, spec, listener.handlers, database, listener.fan_out) for spec in CONSUMERS),
+        ],
         purges=[store.purge_deliveries, store.purge_events, subscriptions.purge],
         close=[opened.aclose],
     )

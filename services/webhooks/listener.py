@@ -1,6 +1,6 @@
 """In, by event: every public event becomes one delivery per subscription that asked for it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from chassis.clock import Clock
 from chassis.consumer import Handler
@@ -9,6 +9,8 @@ from chassis.ids import IdMaker
 from services.webhooks import operations
 from services.webhooks.domain import EVENT_TYPES
 from skutrail.v1 import events_pb2
+
+EVENTS_MAX = 256  # in a transaction: each may become a thousand deliveries
 
 
 class Listener:
@@ -24,11 +26,13 @@ class Listener:
 
     @property
     def handlers(self) -> Mapping[str, Handler]:
-        return dict.fromkeys(EVENT_TYPES, self.fan_out)
+        return dict.fromkeys(EVENT_TYPES, lambda event: self.fan_out([event]))
 
-    async def fan_out(self, event: events_pb2.Event) -> None:
-        written = await self._database.run(
-            lambda tx: operations.fan_out(tx, event, now=self._clock(), make_id=self._make_id)
-        )
-        if written:
-            self._deliveries_written()
+    async def fan_out(self, events: Sequence[events_pb2.Event]) -> None:
+        for start in range(0, len(events), EVENTS_MAX):
+            some = events[start : start + EVENTS_MAX]
+            written = await self._database.run(
+                lambda tx, some=some: operations.fan_out(tx, some, now=self._clock(), make_id=self._make_id)  # type: ignore[misc]
+            )
+            if written:
+                self._deliveries_written()

@@ -1,7 +1,7 @@
 """What the service does, one paragraph each. Operations take the transaction and never commit."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,9 +13,9 @@ from chassis.ids import IdMaker
 from services.webhooks import events, signing, store, subscriptions
 from services.webhooks.addresses import Guard
 from services.webhooks.checks import faults_of, faults_of_change
-from services.webhooks.domain import EVENT_TYPES, Subscription, Verdict, patterns_matching
+from services.webhooks.domain import EVENT_TYPES, Subscription, Verdict
 from services.webhooks.secrets import Vault
-from services.webhooks.store import Attempt, Claimed
+from services.webhooks.store import Attempt, Claimed, Delivery, StoredEvent
 from skutrail.v1 import events_pb2, webhooks_pb2
 
 INBOX = "webhooks"
@@ -129,19 +129,27 @@ def list_event_types() -> webhooks_pb2.ListEventTypesReply:
     return webhooks_pb2.ListEventTypesReply(event_types=types)
 
 
-async def fan_out(tx: AsyncConnection, event: events_pb2.Event, *, now: datetime, make_id: IdMaker) -> int:
-    """Writes one delivery per matching subscription, once per event; returns how many."""
-    if not await inbox.claim(tx, INBOX, event.id):
-        return 0
-    matching = await subscriptions.matching(tx, event.tenant_id, patterns_matching(event.type))
-    if not matching:
-        return 0
-    ids = {"tenant_id": event.tenant_id, "event_id": event.id}
-    occurred_at = wire.moment(event.occurred_at)
-    await store.add_event(tx, **ids, event_type=event.type, body=events.render(event), occurred_at=occurred_at)
-    deliveries = {make_id("whd"): subscription_id for subscription_id in matching}
-    await store.add_deliveries(tx, **ids, subscription_ids=deliveries, now=now)
+async def fan_out(
+    tx: AsyncConnection, announced: Sequence[events_pb2.Event], *, now: datetime, make_id: IdMaker
+) -> int:
+    """Writes one delivery per event and matching subscription, once per event; returns how many."""
+    fresh = await inbox.claim_many(tx, INBOX, (event.id for event in announced))
+    first_seen = {event.id: event for event in announced if event.id in fresh}.values()
+    asked = await subscriptions.asked_by(tx, {(event.tenant_id, event.type) for event in first_seen})
+    deliveries = [
+        Delivery(event.tenant_id, make_id("whd"), subscription_id, event.id)
+        for event in first_seen
+        for subscription_id in asked[event.tenant_id, event.type]
+    ]
+    if deliveries:
+        heard = {delivery.event_id for delivery in deliveries}
+        await store.add_events(tx, [_stored(event) for event in first_seen if event.id in heard])
+        await store.add_deliveries(tx, deliveries, now=now)
     return len(deliveries)
+
+
+def _stored(event: events_pb2.Event) -> StoredEvent:
+    return StoredEvent(event.tenant_id, event.id, event.type, events.render(event), wire.moment(event.occurred_at))
 
 
 async def settle(

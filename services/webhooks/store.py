@@ -1,22 +1,26 @@
 """What is remembered: events, deliveries, attempts. Queries only, no rules. Subscriptions are in subscriptions.py."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.webhooks.domain import Answer, Status, Verdict
 
-_ADD_EVENT = text("""
+_ADD_EVENTS = text("""
     INSERT INTO event (tenant_id, id, type, body, occurred_at)
-    VALUES (:tenant_id, :id, :type, :body, :occurred_at) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:ids AS text[]), CAST(:types AS text[]),
+                         CAST(:bodies AS bytea[]), CAST(:times AS timestamptz[]))
+    ON CONFLICT DO NOTHING
 """)
 
 _ADD_DELIVERIES = text("""
     INSERT INTO delivery (tenant_id, id, subscription_id, event_id, due_at, created_at)
-    SELECT :tenant_id, id, subscription_id, :event_id, :now, :now
-    FROM unnest(CAST(:ids AS text[]), CAST(:subscription_ids AS text[])) AS new (id, subscription_id)
+    SELECT *, :now, :now FROM unnest(CAST(:tenant_ids AS text[]), CAST(:ids AS text[]),
+                                     CAST(:subscription_ids AS text[]), CAST(:event_ids AS text[]))
     ON CONFLICT (tenant_id, subscription_id, event_id) DO NOTHING
 """)
 
@@ -142,27 +146,36 @@ class Attempt:
     duration_ms: int
 
 
-async def add_event(
-    tx: AsyncConnection, *, tenant_id: str, event_id: str, event_type: str, body: bytes, occurred_at: datetime
-) -> None:
-    row = {"tenant_id": tenant_id, "id": event_id, "type": event_type, "body": body, "occurred_at": occurred_at}
-    await tx.execute(_ADD_EVENT, row)
+class StoredEvent(NamedTuple):
+    """An event that somebody asked for, and its body as it is sent."""
+
+    tenant_id: str
+    id: str
+    type: str
+    body: bytes
+    occurred_at: datetime
 
 
-async def add_deliveries(
-    tx: AsyncConnection, *, tenant_id: str, event_id: str, subscription_ids: dict[str, str], now: datetime
-) -> None:
-    """Adds one pending delivery per subscription, {delivery id: subscription id}; one that exists is left alone."""
-    await tx.execute(
-        _ADD_DELIVERIES,
-        {
-            "tenant_id": tenant_id,
-            "event_id": event_id,
-            "ids": list(subscription_ids),
-            "subscription_ids": list(subscription_ids.values()),
-            "now": now,
-        },
-    )
+class Delivery(NamedTuple):
+    """An event on its way to a subscription."""
+
+    tenant_id: str
+    id: str
+    subscription_id: str
+    event_id: str
+
+
+async def add_events(tx: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+    """Adds events; one that exists is left alone."""
+    columns = ("tenant_ids", "ids", "types", "bodies", "times")
+    await tx.execute(_ADD_EVENTS, dict(zip(columns, map(list, zip(*events, strict=True)), strict=True)))
+
+
+async def add_deliveries(tx: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+    """Adds pending deliveries; one that exists is left alone."""
+    columns = ("tenant_ids", "ids", "subscription_ids", "event_ids")
+    values = dict(zip(columns, map(list, zip(*deliveries, strict=True)), strict=True))
+    await tx.execute(_ADD_DELIVERIES, {**values, "now": now})
 
 
 async def claim_due(

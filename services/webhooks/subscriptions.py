@@ -3,13 +3,13 @@
 A deleted one keeps its row for as long as deliveries name it, disabled and found by nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.webhooks.domain import Subscription
+from services.webhooks.domain import Subscription, patterns_matching
 from services.webhooks.store import RETENTION
 
 _ADD = text("""
@@ -31,9 +31,9 @@ _QUEUE_UP = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant_id, 0))"
 
 _COUNT_ACTIVE = text("SELECT count(*) FROM subscription WHERE tenant_id = :tenant_id AND status = 'active'")
 
-_MATCHING = text("""
-    SELECT id FROM subscription
-    WHERE tenant_id = :tenant_id AND status = 'active' AND events && CAST(:patterns AS text[])
+_ASKING = text("""
+    SELECT tenant_id, id, events FROM subscription
+    WHERE tenant_id = ANY(CAST(:tenant_ids AS text[])) AND status = 'active' AND events && CAST(:patterns AS text[])
 """)
 
 _SAVE = text("""
@@ -95,10 +95,22 @@ async def count_active(tx: AsyncConnection, tenant_id: str) -> int:
     return int((await tx.execute(_COUNT_ACTIVE, {"tenant_id": tenant_id})).scalar_one())
 
 
-async def matching(tx: AsyncConnection, tenant_id: str, patterns: Sequence[str]) -> list[str]:
-    """Ids of the active subscriptions of a tenant that name one of the patterns."""
-    rows = await tx.execute(_MATCHING, {"tenant_id": tenant_id, "patterns": list(patterns)})
-    return [row.id for row in rows]
+async def asked_by(
+    tx: AsyncConnection, announced: Collection[tuple[str, str]]
+) -> Mapping[tuple[str, str], Sequence[str]]:
+    """Who wants to hear of each (tenant, event type): the ids of active subscriptions."""
+    tenant_ids = {tenant_id for tenant_id, _ in announced}
+    patterns = {pattern for _, event_type in announced for pattern in patterns_matching(event_type)}
+    asked = {"tenant_ids": sorted(tenant_ids), "patterns": sorted(patterns)}
+    active = [(row.tenant_id, row.id, set(row.events)) for row in await tx.execute(_ASKING, asked)]
+    return {
+        (tenant_id, event_type): [
+            subscription_id
+            for owner, subscription_id, wanted in active
+            if owner == tenant_id and not wanted.isdisjoint(patterns_matching(event_type))
+        ]
+        for tenant_id, event_type in announced
+    }
 
 
 async def save(tx: AsyncConnection, subscription: Subscription) -> None:

@@ -93,7 +93,7 @@ class House:
             make_id=new_id,
             deliveries_written=sender.nudge if sender else lambda: None,
         )
-        await listener.fan_out(event)
+        await listener.fan_out([event])
         return event
 
     async def send_due(self, jitter: float = 0.0) -> int:
