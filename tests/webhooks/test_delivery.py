@@ -9,6 +9,7 @@ from email.utils import format_datetime
 import pytest
 import standardwebhooks
 import svix.webhooks
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.ids import new_id
 from services.webhooks import delivery, operations, store
@@ -17,6 +18,7 @@ from services.webhooks.domain import ABANDONED, DELAYS
 from services.webhooks.egress import Egress
 from services.webhooks.secrets import Vault
 from services.webhooks.signing import make_secret
+from services.webhooks.store import Delivery, StoredEvent
 from tests.webhooks.building import an_event
 from tests.webhooks.house import LOOPBACK, House
 from tests.webhooks.receiving import Gate, answering, receiving
@@ -117,10 +119,11 @@ async def test_410_disables_the_subscription_and_what_waited_for_it_ends_without
     assert ABANDONED.next_attempt_at is None
 
 
-async def _write_delivery(tx: object, house: House, subscription_id: str) -> None:
-    ids = {"tenant_id": "acc_1:test", "event_id": new_id("evt")}
-    await store.add_event(tx, **ids, event_type="order.updated", body=b"{}", occurred_at=house.clock())  # type: ignore[arg-type]
-    await store.add_deliveries(tx, **ids, subscription_ids={new_id("whd"): subscription_id}, now=house.clock())  # type: ignore[arg-type]
+async def _write_delivery(tx: AsyncConnection, house: House, subscription_id: str) -> None:
+    event = StoredEvent("acc_1:test", new_id("evt"), "order.updated", b"{}", house.clock())
+    await store.add_events(tx, [event])
+    delivery = Delivery(event.tenant_id, new_id("whd"), subscription_id, event.id)
+    await store.add_deliveries(tx, [delivery], now=house.clock())
 
 
 async def test_a_redirect_is_a_failed_attempt(house: House) -> None:
