@@ -145,7 +145,7 @@ def _parameters(route: Route) -> list[Schema]:
 def _responses(route: Route, call: Described, schemas: Schemas) -> Iterator[tuple[str, Schema]]:
     yield str(call.status), _success(route, call, schemas)
     if call.is_document:
-        yield "304", {"description": "What If-None-Match names is still the label.", "headers": _headers(route, "ETag")}
+        yield "304", {"description": "It is still what If-None-Match names.", "headers": _headers(route, "ETag")}
     codes = sorted(_codes(route, call), key=lambda code: ERRORS[code].http_status)
     for status, group in groupby(codes, key=lambda code: ERRORS[code].http_status):
         yield str(status), _refusal(route, list(group))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
+
 SENT: Mapping[str, Any] = {
     "record_movement": {
         "sku": "SKU-0042",

@@ -1,0 +1,87 @@
+"""The pages: prose out of pages/, filled in and framed. None loads anything from elsewhere, none has inline code."""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from importlib.resources import files
+from string import Template
+
+from aiohttp import web
+
+from chassis.idempotency import RETENTION
+from gateway.docs import curl, errors
+from gateway.docs.assets import ASSETS
+from gateway.idempotency import KEY_LENGTH_MAX
+
+_TITLES = {
+    "/docs": "Start",
+    "/docs/reference": "Reference",
+    "/docs/idempotency": "Idempotency",
+    "/docs/webhooks": "Webhooks",
+    "/docs/errors": "Errors",
+}
+
+_PROSE = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Swagger UI draws with icons in data: addresses, and calls the API it stands on.
+_REFERENCE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+async def start(request: web.Request) -> web.Response:
+    base = _base(request)
+    calls = (curl.record_movement, curl.get_balance, curl.create_shipment, curl.get_order, curl.subscribe)
+    return _page(request, "start", base=base, **{call.__name__: escape(call(base), quote=False) for call in calls})
+
+
+async def reference(request: web.Request) -> web.Response:
+    return _page(request, "reference", policy=_REFERENCE, assets=request.app[ASSETS].folder)
+
+
+async def idempotency(request: web.Request) -> web.Response:
+    return _page(
+        request, "idempotency", base=_base(request), kept_days=str(RETENTION.days), length_max=str(KEY_LENGTH_MAX)
+    )
+
+
+async def webhooks(request: web.Request) -> web.Response:
+    return _page(
+        request,
+        "webhooks",
+        base=_base(request),
+        python=escape(_text("snippets/receive_webhooks.py"), quote=False),
+        node=escape(_text("snippets/receive_webhooks.mjs"), quote=False),
+    )
+
+
+async def every_error(request: web.Request) -> web.Response:
+    return _page(request, "errors", index=errors.index(), sections=errors.sections())
+
+
+def _base(request: web.Request) -> str:
+    return escape(f"{request.scheme}://{request.host}")
+
+
+def _page(request: web.Request, name: str, *, policy: str = _PROSE, **words: str) -> web.Response:
+    """Raises KeyError where the prose has a `$name` that is not in `words`."""
+    html = Template(_text("pages/frame.html")).substitute(
+        title=_TITLES[request.path],
+        assets=request.app[ASSETS].folder,
+        links="\n".join(_link(path, is_here=path == request.path) for path in _TITLES),
+        content=Template(_text(f"pages/{name}.html")).substitute(words),
+        name=name,
+    )
+    return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def _link(path: str, *, is_here: bool) -> str:
+    return f'<a href="{path}"{" aria-current=page" if is_here else ""}>{_TITLES[path]}</a>'
+
+
+@cache
+def _text(name: str) -> str:
+    return (files("gateway.docs") / name).read_text(encoding="utf-8")
