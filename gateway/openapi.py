@@ -13,40 +13,31 @@ from itertools import groupby
 from typing import Any
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
 from chassis.errors import ERRORS, NUMERIC_FACTS
-from gateway import problems
+from gateway import idempotency, problems
 from gateway.call import Access, Route
 from gateway.openapi_calls import CALLS, EVENTS, Described
 from gateway.openapi_examples import ANSWERED, SENT
+from gateway.openapi_headers import BUDGET, HEADERS
+from gateway.openapi_links import links
 from gateway.openapi_schemas import Schema, Schemas, parameters, record
 from gateway.pages import Listing
+from gateway.requests import OrderId
 from gateway.writes import Write
 
 DOCUMENT = web.AppKey("DOCUMENT", bytes)
 
-_BUDGET = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "RateLimit-Policy")
-_HEADERS = {
-    "Request-Id": "Names this answer, in the log as well.",
-    "X-RateLimit-Limit": "Requests per window. Absent where no limit was looked at.",
-    "X-RateLimit-Remaining": "Requests that are left.",
-    "X-RateLimit-Reset": "When all of them are back, in Unix seconds.",
-    "RateLimit": "draft-ietf-httpapi-ratelimit-headers: what is left.",
-    "RateLimit-Policy": "draft-ietf-httpapi-ratelimit-headers: the limit.",
-    "Location": "The path of what was made.",
-    "Idempotency-Key": "The key that the request ran under. Absent where the header was refused.",
-    "Idempotent-Replayed": "`true` for the stored answer of an earlier request with the same key; else absent.",
-    "Retry-After": "Seconds after which to repeat the request.",
-    "WWW-Authenticate": "The scheme, and what is wrong with what was sent.",
-    "ETag": "Of the document: send it back in If-None-Match.",
-}
 _REASONS = {200: "Done.", 201: "Made.", 202: "Taken; the rest follows.", 204: "Done; there is nothing to tell."}
 _SENT_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "1 to 255 visible ASCII characters. Where it is absent one is made, unless the operator demands it.",
-    "schema": {"type": "string", "minLength": 1},
+    "schema": {"type": "string", "pattern": idempotency.HEADER_PATTERN},
 }
+# Every id has the form of the one that callers choose themselves.
+_ID = TypeAdapter(OrderId).json_schema()
 _SECURITY: Mapping[Access, list[Schema]] = {
     Access.KEY: [{"api_key": []}],
     Access.KEY_OR_LINK: [{"api_key": []}, {"link": []}],
@@ -54,9 +45,8 @@ _SECURITY: Mapping[Access, list[Schema]] = {
 }
 
 # What may refuse a route, by its kind.
-_ANY = ("internal_error",)
+_ANY = ("internal_error", "invalid_parameter")
 _OF_V1 = (
-    "invalid_parameter",
     "authentication_required",
     "invalid_api_key",
     "not_acceptable",
@@ -104,7 +94,7 @@ def describe(routes: Sequence[Route]) -> Schema:
         "components": {
             "schemas": schemas.named,
             "parameters": {"Idempotency-Key": _SENT_KEY},
-            "headers": {name: _header(told) for name, told in _HEADERS.items()},
+            "headers": dict(HEADERS),
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer"},
                 "link": {"type": "apiKey", "in": "query", "name": "token"},
@@ -135,8 +125,7 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
 
 def _parameters(route: Route) -> list[Schema]:
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"\{(\w+)\}", _path(route))
+        {"name": name, "in": "path", "required": True, "schema": _ID} for name in re.findall(r"\{(\w+)\}", _path(route))
     ]
     keyed = [{"$ref": "#/components/parameters/Idempotency-Key"}] if route.method == "POST" else []
     return [*in_path, *parameters(route.query), *keyed]
@@ -161,6 +150,8 @@ def _success(route: Route, call: Described, schemas: Schemas) -> Schema:
     if call.status != 204:
         shape = {} if call.answer is None else {"schema": call.answer(schemas)}
         response["content"] = {call.media_type or route.produces: {**shape, **_example(ANSWERED, call)}}
+    if leads_to := links(call.name):
+        response["links"] = leads_to
     return response
 
 
@@ -189,6 +180,7 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
     status = kinds[0].http_status
     more = [
         *(["WWW-Authenticate"] if status == 401 else []),
+        *(["Accept", "Accept-Encoding"] if status == 415 else []),
         *(["Retry-After"] if status in (429, 503) or "idempotency_key_in_use" in codes else []),
         *(["Idempotent-Replayed"] if any(kind.http_status == 409 and not kind.is_retryable for kind in kinds) else []),
     ]
@@ -204,15 +196,11 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
 def _headers(route: Route, *more: str) -> Schema:
     names = [
         "Request-Id",
-        *(_BUDGET if route.access is not Access.OPEN else ()),
+        *(BUDGET if route.access is not Access.OPEN else ()),
         *(("Idempotency-Key",) if route.method == "POST" else ()),
         *more,
     ]
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _header(told: str) -> Schema:
-    return {"description": told, "schema": {"type": "string"}}
 
 
 def _problem() -> Schema:
