@@ -66,12 +66,13 @@ def make_app(
     readiness: Readiness,
     intake: Intake,
     cursors: Cursors,
+    metrics: Metrics,
     key_is_required: bool = False,
 ) -> web.Application:
     app = web.Application(middlewares=[edge, admit])
     app[UPSTREAM] = upstream
     app[GATEKEEPER] = gatekeeper
-    app[METRICS] = Metrics()
+    app[METRICS] = metrics
     app[READINESS] = readiness
     app[INTAKE] = intake
     app[pages.CURSORS] = cursors

@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus: requests by route and status, and how long they took."""
+"""What the gateway counts, for Prometheus: requests, how long they took, limits that were not shared."""
 
 from __future__ import annotations
 
@@ -23,10 +23,18 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self._registry,
         )
+        self._unshared = Counter(
+            "skutrail_rate_limit_unshared",
+            "Requests that this gateway counted alone: the shared store was away or had no connection free.",
+            registry=self._registry,
+        )
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(method, route).observe(seconds)
+
+    def count_unshared(self) -> None:
+        self._unshared.inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
