@@ -18,8 +18,9 @@ from pydantic import TypeAdapter
 from chassis.errors import ERRORS, NUMERIC_FACTS
 from gateway import idempotency, problems
 from gateway.call import Access, Route
-from gateway.openapi_calls import CALLS, EVENTS, Described
-from gateway.openapi_examples import ANSWERED, SENT
+from gateway.openapi_calls import CALLS, EVENTS, UNCAUSED, Described
+from gateway.openapi_examples import ANSWERED, ASKED, SENT
+from gateway.openapi_groups import DESCRIPTION, GROUPS, group_of
 from gateway.openapi_headers import BUDGET, HEADERS
 from gateway.openapi_links import links
 from gateway.openapi_schemas import Schema, Schemas, parameters, record
@@ -87,8 +88,9 @@ def describe(routes: Sequence[Route]) -> Schema:
     webhooks = {event: {"post": _delivery(event, schemas)} for event in EVENTS}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Skutrail API", "version": version("skutrail")},
+        "info": {"title": "Skutrail API", "version": version("skutrail"), "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": told} for name, told in GROUPS.items()],
         "paths": paths,
         "webhooks": webhooks,
         "components": {
@@ -96,8 +98,8 @@ def describe(routes: Sequence[Route]) -> Schema:
             "parameters": {"Idempotency-Key": _SENT_KEY},
             "headers": dict(HEADERS),
             "securitySchemes": {
-                "api_key": {"type": "http", "scheme": "bearer"},
-                "link": {"type": "apiKey", "in": "query", "name": "token"},
+                "api_key": {"type": "http", "scheme": "bearer", "description": "sk_test_... or sk_live_..."},
+                "link": {"type": "apiKey", "in": "query", "name": "token", "description": "That of a label_url."},
             },
         },
     }
@@ -112,8 +114,9 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
     operation: Schema = {
         "operationId": call.name,
         "summary": call.summary,
+        "tags": [group_of(route.path)],
         "security": _SECURITY[route.access],
-        "parameters": _parameters(route),
+        "parameters": [_exemplified(parameter, ASKED.get(call.name, {})) for parameter in _parameters(route)],
     }
     model = route.handler.model if isinstance(route.handler, Write) else call.body
     if model is not None:
@@ -121,6 +124,11 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     operation["responses"] = dict(_responses(route, call, schemas))
     return operation
+
+
+def _exemplified(parameter: Schema, examples: Mapping[str, str]) -> Schema:
+    name = parameter.get("name")
+    return {**parameter, "example": examples[name]} if name in examples else parameter
 
 
 def _parameters(route: Route) -> list[Schema]:
@@ -233,7 +241,8 @@ def _delivery(event: str, schemas: Schemas) -> Schema:
     signed = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
         "operationId": event.replace(".", "_"),
-        "summary": event,
+        "summary": "Posted to every webhook that asked for it",
+        **({"description": "Nothing causes it yet."} if event in UNCAUSED else {}),
         "security": [],
         "parameters": [{"name": name, "in": "header", "required": True, "schema": text} for name in signed],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},

@@ -152,3 +152,6 @@ _EVENT_DATA = {
 EVENTS: Mapping[str, Shape] = {
     event: _EVENT_DATA.get(event, _shipment) for event in requests.EVENT_TYPES if event != "webhook.ping"
 }
+
+# What a webhook may name, and nothing makes happen so far.
+UNCAUSED = ("shipment.shipped", "shipment.delivered", "shipment.canceled", "webhook.ping")

@@ -7,6 +7,12 @@ from typing import Any
 
 LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
 
+# What is asked for in the path and in the query.
+ASKED: Mapping[str, Mapping[str, str]] = {
+    "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
+    "get_order": {"id": "ord_5k2n9v"},
+}
+
 SENT: Mapping[str, Any] = {
     "record_movement": {
         "sku": "SKU-0042",

@@ -13,6 +13,7 @@ from chassis.idempotency import RETENTION
 from gateway.docs import curl, errors
 from gateway.docs.assets import ASSETS
 from gateway.idempotency import KEY_LENGTH_MAX
+from gateway.openapi_calls import UNCAUSED
 
 _TITLES = {
     "/docs": "Start",
@@ -53,6 +54,7 @@ async def webhooks(request: web.Request) -> web.Response:
         request,
         "webhooks",
         base=_base(request),
+        not_sent=", ".join(f"<code>{event}</code>" for event in UNCAUSED),
         python=escape(_text("snippets/receive_webhooks.py"), quote=False),
         node=escape(_text("snippets/receive_webhooks.mjs"), quote=False),
     )

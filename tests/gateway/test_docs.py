@@ -24,6 +24,10 @@ async def page(caller: Caller, path: str) -> str:
     return answer.body.decode()
 
 
+def installed(path: str) -> bytes:
+    return Path(str(distribution(assets.PACKAGE).locate_file(f"{assets.FOLDER}/{path}"))).read_bytes()
+
+
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_runs_and_loads_nothing_that_is_not_ours(door: Door, path: str) -> None:
     answer = await door.caller.by("").get(path)
@@ -70,13 +74,12 @@ async def test_the_first_page_shows_the_five_calls_as_they_can_be_pasted(door: D
 async def test_swagger_ui_is_served_as_it_was_installed_and_kept_for_ever(door: Door) -> None:
     html = await page(door.caller, "/docs/reference")
     (folder,) = set(re.findall(r'="(/docs/assets/\w+)/', html))
-    package = distribution(assets.PACKAGE)
 
     for path in assets.THEIRS:
         address = f"{folder}/{Path(path).name}"
         answer = await door.caller.by("").get(address)
         again = await door.caller.by("").get(address, headers={"If-None-Match": answer.headers["ETag"]})
-        assert answer.body == Path(str(package.locate_file(f"{assets.FOLDER}/{path}"))).read_bytes()
+        assert answer.body == installed(path)
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert (again.status, again.body) == (304, b"")
 
