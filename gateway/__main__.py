@@ -33,6 +33,11 @@ def _postgres_url(written: str) -> str:
     return written
 
 
+def _networks(written: str) -> str:
+    parse_networks(written)
+    return written
+
+
 class GatewaySettings(Settings):
     http_host: str = "127.0.0.1"
     http_port: int = 8080
@@ -47,7 +52,7 @@ class GatewaySettings(Settings):
     # A gateway's database, the same at every gateway that counts along; empty: each counts for itself.
     rate_limit_url: Annotated[str, AfterValidator(_postgres_url)] = ""
     # Of proxies whose X-Forwarded-For is believed: CIDRs, separated by commas.
-    trusted_proxies: str = ""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     # `required` refuses a POST without an Idempotency-Key; otherwise the gateway makes one.
     idempotency_key: Literal["optional", "required"] = "optional"
 
