@@ -26,6 +26,8 @@ ANSWER_S = 0.2
 TURN_S = 0.02
 RETRY_S = 1.0
 SWEEP_EVERY = 5  # of those seconds
+SWEEP_S = 1.0  # for one: nobody waits for it
+SWEEPS_MAX = 100  # in a row: more buckets than gateways can fill meanwhile
 
 
 class SharedBuckets:
@@ -87,18 +89,14 @@ class SharedBuckets:
             self._tell_away(error)
             return
         self._lines = lines
-        await self._sweep()  # proves that the table is there and may be written
-        if self._lines is not None:
-            self._is_told = False
-            log.info("rate_limits.shared")
+        self._is_told = False
+        log.info("rate_limits.shared")
 
-    async def _sweep(self) -> None:
-        lines = self._lines
-        if lines is None:
-            return
+    async def _sweep(self, lines: _Lines) -> None:
         try:
-            async with lines.lend(self._answer_s) as connection:
-                await rate_store.sweep(connection)
+            for _ in range(SWEEPS_MAX):
+                if await lines.sweep() < rate_store.SWEEP_MAX:
+                    return
         except TimeoutError:  # all are busy: next time
             return
         except psycopg.Error as error:
@@ -112,7 +110,7 @@ class SharedBuckets:
             if self._lines is None:
                 await self._open()
             elif turn % SWEEP_EVERY == 0:
-                await self._sweep()
+                await self._sweep(self._lines)
 
     async def __aenter__(self) -> SharedBuckets:
         """Returns with or without the store, within rate_store.CONNECT_S."""
@@ -145,24 +143,27 @@ def _tell_ended(upkeep: asyncio.Task[None]) -> None:
 class _Lines:
     """The connections to a store that answers. After the first failure all of them are given up together."""
 
-    def __init__(self, connections: list[rate_store.Connection]) -> None:
+    def __init__(self) -> None:
         self._idle: asyncio.LifoQueue[rate_store.Connection] = asyncio.LifoQueue()
         self._is_closed = False
-        for connection in connections:
-            self._idle.put_nowait(connection)
 
     @classmethod
     async def open(cls, url: str) -> _Lines:
         """Raises psycopg.Error, OSError."""
-        connections: list[rate_store.Connection] = []
+        lines = cls()
         try:
             for _ in range(CONNECTIONS):
-                connections.append(await rate_store.connect(url))
+                lines._idle.put_nowait(await rate_store.connect(url))
+            await lines.sweep()  # whoever takes connections need not have the table, or answer
         except BaseException:
-            for connection in connections:
-                await connection.close()
+            await lines.close()
             raise
-        return cls(connections)
+        return lines
+
+    async def sweep(self) -> int:
+        """How many buckets are forgotten. Raises TimeoutError, psycopg.Error."""
+        async with self.lend(SWEEP_S) as connection:
+            return await rate_store.sweep(connection)
 
     @asynccontextmanager
     async def lend(self, answer_s: float) -> AsyncIterator[rate_store.Connection]:

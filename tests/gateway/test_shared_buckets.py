@@ -223,6 +223,25 @@ async def test_full_buckets_are_forgotten_and_others_kept(url: str, caller: str)
         assert await rows.fetchall() == [(f"{caller}-2",)]
 
 
+async def test_a_gateway_forgets_full_buckets_however_many(
+    url: str, caller: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.shared_buckets.RETRY_S", 0.01)
+    connection = await rate_store.connect(url)
+    many = 3 * rate_store.SWEEP_MAX
+    fill = "INSERT INTO rate_bucket SELECT %s || number, 0 FROM generate_series(1, %s) number"
+
+    async def left() -> int:
+        rows = await connection.execute("SELECT count(*) FROM rate_bucket WHERE caller LIKE %s", [f"{caller}%"])
+        counted = await rows.fetchone()
+        assert counted
+        return int(counted[0])
+
+    async with connection, gateway_at(url):
+        await connection.execute(fill, [caller, many])
+        await eventually(left, lambda seen: seen == 0)
+
+
 async def test_a_check_that_is_refused_writes_no_row(url: str, caller: str) -> None:
     connection = await rate_store.connect(url)
     async with connection:
