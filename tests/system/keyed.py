@@ -117,17 +117,6 @@ def difference(after: Written, before: Written) -> Written:
     return {kind: after[kind] - before[kind] for kind in after if after[kind] != before[kind]}
 
 
-async def has_answers(stack: Stack, service: str, tenant_id: str, keys: list[str]) -> bool:
-    """Whether a service has committed what each of the keys is told."""
-    async with await psycopg.AsyncConnection.connect(stack.databases[service].owner) as connection:
-        rows = await connection.execute(_ANSWERS, {"tenant": tenant_id, "keys": keys})
-        return await rows.fetchone() == (len(keys),)
-
-
-_ANSWERS = """
-    SELECT count(*) FROM idempotency_key
-    WHERE tenant_id = %(tenant)s AND key = ANY(%(keys)s) AND num_nonnulls(reply, fault) = 1
-"""
 _QUERIES = {
     "inventory": """
         SELECT (SELECT count(*) FROM ledger_entry WHERE tenant_id = %(tenant)s) AS entries,

@@ -19,7 +19,7 @@ from gateway.app import ROUTES
 from tests.builders import Body, Tenant, eventually
 from tests.gateway.asking import Answer, Caller
 from tests.running import RunningStack
-from tests.system.keyed import OPERATIONS, Operation, Written, difference, has_answers, relieve, stock_up, written
+from tests.system.keyed import OPERATIONS, Operation, Written, difference, relieve, stock_up, written
 from tests.system.second_gateway import SecondGateway, second_gateway
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
@@ -186,14 +186,17 @@ async def test_many_twins_many_times_have_one_effect_each(desk: Desk, operation:
     assert await desk.written() == {kind: 40 * count for kind, count in operation.writes.items()}
 
 
-async def kill_before_the_answers(desk: Desk, second: SecondGateway, owner: str) -> None:
-    """kill -9 of a service behind its commits, before a word of them is told; then all is asked again."""
+async def kill_before_the_answers(desk: Desk, second: SecondGateway, owner: str, *, times: int = 1) -> None:
+    """kill -9 of a service as soon as its commits are seen, before a word of them is told; then all is asked again.
+
+    `times`: how often all was written behind it.
+    """
     wanted = {str(uuid4()): operation for operation in OPERATIONS.values() if operation.owner == owner}
-    state, line = desk.stack.system.stack, second.lines[owner]
+    line = second.lines[owner]
 
     line.is_mute = True
     asked = [asyncio.create_task(desk.post_elsewhere(operation, key)) for key, operation in wanted.items()]
-    await eventually(lambda: has_answers(state, owner, desk.tenant.id, list(wanted)), bool)
+    await eventually(desk.written, lambda seen: seen == all_written(owner, times=times))
     await desk.stack.kill(owner)
     unanswered = await asyncio.gather(*asked)
     line.is_mute = False
@@ -234,7 +237,7 @@ async def test_what_was_committed_and_never_told_is_told_after_a_kill(
 async def test_what_was_committed_and_never_told_is_told_after_many_kills(
     desk: Desk, second: SecondGateway, owner: str
 ) -> None:
-    for _ in range(5):
-        await kill_before_the_answers(desk, second, owner)
+    for times in range(1, 6):
+        await kill_before_the_answers(desk, second, owner, times=times)
 
     assert await desk.written() == all_written(owner, times=5)
