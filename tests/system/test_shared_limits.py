@@ -72,9 +72,11 @@ async def pair(stack: RunningStack, session: aiohttp.ClientSession) -> AsyncIter
 @asynccontextmanager
 async def gateway(stack: RunningStack, session: aiohttp.ClientSession, name: str, url: str) -> AsyncIterator[Gateway]:
     of_all = stack.system.stack
-    ports = {**of_all.ports, "gateway": free_ports(1)[0]}
-    own = replace(of_all, ports=ports, chosen={**of_all.chosen, "SKUTRAIL_RATE_LIMIT_URL": url})
-    child = Child(replace(GATEWAY, name=name), own)
+    own = replace(of_all, ports={**of_all.ports, "gateway": free_ports(1)[0]})
+    process = replace(
+        GATEWAY, name=name, environment=lambda its: {**GATEWAY.environment(its), "SKUTRAIL_RATE_LIMIT_URL": url}
+    )
+    child = Child(process, own)
     await child.start()
     try:
         await child.wait_healthy()
