@@ -20,7 +20,7 @@ from chassis.errors import Fault
 PACKAGE, FOLDER = "mkdocs-swagger-ui-tag", "mkdocs_swagger_ui_tag/swagger-ui"
 # The map is there because the style sheet names it, and a browser's tools complain where it is not.
 THEIRS = ("javascripts/swagger-ui-bundle.js", "stylesheets/swagger-ui.css", "stylesheets/swagger-ui.css.map")
-_OURS = ("icon.svg", "reference.css", "reference.js", "style.css")
+_OURS = ("icon.svg", "prose.css", "reference.css", "reference.js", "style.css")
 
 _MEDIA_TYPES = {
     "css": "text/css; charset=utf-8",

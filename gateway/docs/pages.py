@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -23,13 +24,21 @@ _TITLES = {
     "/docs/errors": "Errors",
 }
 
-_PROSE = (
-    "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-# Swagger UI draws with icons in data: addresses, and calls the API it stands on.
-_REFERENCE = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+@dataclass(frozen=True)
+class Kind:
+    """What the pages of a kind may load, and their style sheets."""
+
+    policy: str
+    sheets: tuple[str, ...]
+
+
+_NOWHERE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_PROSE = Kind(f"{_NOWHERE}; style-src 'self'; img-src 'self'", ("style.css", "prose.css"))
+# Swagger UI draws with icons in data: addresses, and calls the API that it stands on.
+_REFERENCE = Kind(
+    f"{_NOWHERE}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'",
+    ("style.css", "swagger-ui.css", "reference.css"),
 )
 
 
@@ -40,7 +49,7 @@ async def start(request: web.Request) -> web.Response:
 
 
 async def reference(request: web.Request) -> web.Response:
-    return _page(request, "reference", policy=_REFERENCE, assets=request.app[ASSETS].folder)
+    return _page(request, "reference", _REFERENCE, assets=request.app[ASSETS].folder)
 
 
 async def idempotency(request: web.Request) -> web.Response:
@@ -68,16 +77,18 @@ def _base(request: web.Request) -> str:
     return escape(f"{request.scheme}://{request.host}")
 
 
-def _page(request: web.Request, name: str, *, policy: str = _PROSE, **words: str) -> web.Response:
+def _page(request: web.Request, name: str, kind: Kind = _PROSE, **words: str) -> web.Response:
     """Raises KeyError where the prose has a `$name` that is not in `words`."""
+    folder = request.app[ASSETS].folder
     html = Template(_text("pages/frame.html")).substitute(
+        sheets="\n".join(f'<link rel="stylesheet" href="{folder}/{sheet}">' for sheet in kind.sheets),
         title=_TITLES[request.path],
-        assets=request.app[ASSETS].folder,
+        assets=folder,
         links="\n".join(_link(path, is_here=path == request.path) for path in _TITLES),
         content=Template(_text(f"pages/{name}.html")).substitute(words),
         name=name,
     )
-    return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": policy})
+    return web.Response(text=html, content_type="text/html", headers={"Content-Security-Policy": kind.policy})
 
 
 def _link(path: str, *, is_here: bool) -> str:

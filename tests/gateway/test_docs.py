@@ -2,20 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from html import unescape
 from importlib.metadata import distribution
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from chassis.errors import ERRORS
+from cli.local.stack import free_ports
 from gateway.docs import assets
+from services.webhooks import signing
+from tests.builders import eventually, movement
 from tests.gateway.asking import Caller
 from tests.gateway.conftest import Door
 
 PAGES = ("/docs", "/docs/reference", "/docs/idempotency", "/docs/webhooks", "/docs/errors")
 LINK = re.compile(r'(?:href|src)="([^"]+)"')
+
+
+@dataclass(frozen=True)
+class Receiver:
+    session: aiohttp.ClientSession
+    url: str
+    secret: str
+    log: Path
+
+    async def answers(self, body: bytes, headers: Mapping[str, str]) -> int:
+        """The status; 0 while nobody listens."""
+        try:
+            async with self.session.post(self.url, data=body, headers=headers) as answer:
+                return answer.status
+        except aiohttp.ClientConnectionError:
+            return 0
+
+    async def until_it_listens(self) -> None:
+        await eventually(lambda: self.answers(b"", {}), lambda status: status != 0)
+
+    async def told(self) -> str:
+        return await asyncio.to_thread(self.log.read_text)
 
 
 async def page(caller: Caller, path: str) -> str:
@@ -122,3 +154,47 @@ async def test_the_pages_are_for_reading(door: Door, path: str) -> None:
     answer = await door.caller.by("").ask("POST", path)
 
     assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.fixture(params=["receive_webhooks.py", pytest.param("receive_webhooks.mjs", marks=pytest.mark.slow)])
+async def receiver(request: pytest.FixtureRequest, caller: Caller, tmp_path: Path) -> AsyncIterator[Receiver]:
+    """A program that a page shows, written to a file and run as the page says: in Python, and (slow) in Node."""
+    program = tmp_path / request.param
+    html = await page(caller, "/docs/webhooks")
+    shown = re.search(rf'<pre id="{request.param}">(.*?)</pre>', html, re.DOTALL)
+    assert shown
+    program.write_text(unescape(shown[1]))
+    (port,) = free_ports(1)
+    wanted = {"url": f"http://127.0.0.1:{port}/", "events": ["inventory.updated"]}
+    webhook = (await caller.post("/v1/webhooks/subscribe", wanted)).json
+    log = tmp_path / "log"
+    environment = {**os.environ, "WEBHOOK_SECRET": webhook["secret"], "PORT": str(port)}
+    interpreter = sys.executable if program.suffix == ".py" else "node"
+    with log.open("w") as output:
+        process = await asyncio.create_subprocess_exec(
+            interpreter, str(program), env=environment, stdout=output, stderr=output
+        )
+        try:
+            yield Receiver(caller.session, wanted["url"], webhook["secret"], log)
+        finally:
+            process.kill()
+            await process.wait()
+            await caller.ask("DELETE", f"/v1/webhooks/{webhook['id']}")
+
+
+async def test_a_receiver_that_is_shown_believes_us_and_nobody_else(receiver: Receiver, caller: Caller) -> None:
+    await receiver.until_it_listens()
+    moved = await caller.post("/v1/inventory/ledger", movement(5))
+    assert moved.status == 200
+
+    await eventually(receiver.told, lambda told: "inventory.updated evt_" in told)
+
+    body, now = b'{"id": "evt_1", "type": "order.updated"}', int(time.time())
+    genuine = signing.headers(receiver.secret, message_id="evt_1", timestamp=now, body=body)
+    stale = signing.headers(receiver.secret, message_id="evt_1", timestamp=now - 600, body=body)
+    foreign = signing.headers("whsec_" + "b" * 32, message_id="evt_1", timestamp=now, body=body)
+    several = {**genuine, "webhook-signature": f"v1,{'A' * 43}= {genuine['webhook-signature']}"}
+    assert [await receiver.answers(body, headers) for headers in (genuine, several)] == [204, 204]
+    for headers in (stale, foreign, {}, {**genuine, "webhook-id": "evt_2"}, {**genuine, "webhook-timestamp": "now"}):
+        assert await receiver.answers(body, headers) == 400
+    assert await receiver.answers(body + b" ", genuine) == 400
