@@ -5,5 +5,5 @@ snippets/   programs that the pages show; tests take them out of the pages and r
 static/     our style, icon, and the script that starts Swagger UI
 assets.py   the files a page loads: those of static/, and Swagger UI's out of its package
 
-Nothing here describes a call: /openapi.json does.
+Nothing here describes a call: /openapi.json does. Why so: docs/decisions/0013-the-reference-is-swagger-ui.md.
 """

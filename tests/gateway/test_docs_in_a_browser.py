@@ -39,7 +39,7 @@ class Tab:
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = shutil.which("chromium")
     assert program, "these tests drive a real browser; on Debian and Ubuntu: apt install chromium"
     # A browser refuses to sandbox itself as root, which is what a container runs it as.
     arguments = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
