@@ -127,7 +127,7 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
 
 
 def _exemplified(parameter: Schema, examples: Mapping[str, str]) -> Schema:
-    name = parameter.get("name")
+    name = parameter.get("name", "")  # none where it is a reference
     return {**parameter, "example": examples[name]} if name in examples else parameter
 
 

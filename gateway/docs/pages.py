@@ -45,7 +45,7 @@ _REFERENCE = Kind(
 async def start(request: web.Request) -> web.Response:
     base = _base(request)
     calls = (curl.record_movement, curl.get_balance, curl.create_shipment, curl.get_order, curl.subscribe)
-    return _page(request, "start", base=base, **{call.__name__: escape(call(base), quote=False) for call in calls})
+    return _page(request, "start", **{call.__name__: escape(call(base), quote=False) for call in calls})
 
 
 async def reference(request: web.Request) -> web.Response:
@@ -77,7 +77,7 @@ def _base(request: web.Request) -> str:
     return escape(f"{request.scheme}://{request.host}")
 
 
-def _page(request: web.Request, name: str, kind: Kind = _PROSE, **words: str) -> web.Response:
+def _page(request: web.Request, name: str, kind: Kind = _PROSE, /, **words: str) -> web.Response:
     """Raises KeyError where the prose has a `$name` that is not in `words`."""
     folder = request.app[ASSETS].folder
     html = Template(_text("pages/frame.html")).substitute(
