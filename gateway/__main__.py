@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from contextlib import AsyncExitStack
+from typing import Annotated, Literal
+
+from aiohttp import web
+from pydantic import AfterValidator
 
 from chassis.config import Key, Settings
 from chassis.database import Database, create_engine
@@ -11,13 +15,27 @@ from chassis.logs import log
 from chassis.process import run
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.client_address import parse_networks
 from gateway.cursors import Cursors
 from gateway.intake import Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets
+from gateway.metrics import Metrics
 from gateway.operate import Readiness
 from gateway.serving import is_loopback, serve
+from gateway.shared_buckets import SharedBuckets
 from gateway.upstream import Upstream
+
+
+def _postgres_url(written: str) -> str:
+    if written and not written.startswith("postgresql://"):
+        raise ValueError("must be the postgresql:// URL of the database that keeps the shared buckets")
+    return written
+
+
+def _networks(written: str) -> str:
+    parse_networks(written)
+    return written
 
 
 class GatewaySettings(Settings):
@@ -31,6 +49,10 @@ class GatewaySettings(Settings):
     cursor_key: Key
     # `off` lifts the limits for every caller: for tests and benchmarks, and said aloud at the start.
     rate_limit: Literal["on", "off"] = "on"
+    # A gateway's database, the same at every gateway that counts along; empty: each counts for itself.
+    rate_limit_url: Annotated[str, AfterValidator(_postgres_url)] = ""
+    # Of proxies whose X-Forwarded-For is believed: CIDRs, separated by commas.
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     # `required` refuses a POST without an Idempotency-Key; otherwise the gateway makes one.
     idempotency_key: Literal["optional", "required"] = "optional"
 
@@ -41,7 +63,23 @@ def main() -> None:
 
 
 async def _serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
+    async with AsyncExitStack() as opened:
+        app = await _make_app(settings, opened)
+        serving = await serve(app, host=settings.http_host, port=settings.http_port)
+        log.info(
+            "process.started",
+            url=serving.url,
+            rate_limit=settings.rate_limit,
+            rate_limit_shared=bool(settings.rate_limit_url),
+        )
+        await stopping.wait()
+        await serving.stop()
+
+
+async def _make_app(settings: GatewaySettings, opened: AsyncExitStack) -> web.Application:
+    """Whatever must be closed again is entered into `opened`."""
     database = Database(create_engine(settings.database_url))
+    opened.push_async_callback(database.engine.dispose)
     upstream = Upstream(
         {
             "inventory": settings.inventory_addr,
@@ -50,25 +88,32 @@ async def _serve(settings: GatewaySettings, stopping: asyncio.Event) -> None:
             "webhooks": settings.webhooks_addr,
         }
     )
+    opened.push_async_callback(upstream.close)
+    metrics = Metrics()
     # The key of the published examples opens the door on this machine only.
     ring = KeyRing(database, admits_example=is_loopback(settings.http_host))
-    gatekeeper = Gatekeeper(ring, None if settings.rate_limit == "off" else Buckets())
-    app = make_app(
+    return make_app(
         upstream=upstream,
-        gatekeeper=gatekeeper,
+        gatekeeper=await _make_gatekeeper(settings, ring, metrics, opened),
         readiness=Readiness(upstream, database),
         intake=Intake(),
         cursors=Cursors(settings.cursor_key),
+        metrics=metrics,
         key_is_required=settings.idempotency_key == "required",
     )
-    try:
-        serving = await serve(app, host=settings.http_host, port=settings.http_port)
-        log.info("process.started", url=serving.url, rate_limit=settings.rate_limit)
-        await stopping.wait()
-        await serving.stop()
-    finally:
-        await upstream.close()
-        await database.engine.dispose()
+
+
+async def _make_gatekeeper(
+    settings: GatewaySettings, ring: KeyRing, metrics: Metrics, opened: AsyncExitStack
+) -> Gatekeeper:
+    proxies = parse_networks(settings.trusted_proxies)
+    if settings.rate_limit == "off":
+        return Gatekeeper(ring, None, proxies=proxies)
+    buckets = Buckets()
+    if not settings.rate_limit_url:
+        return Gatekeeper(ring, buckets, proxies=proxies)
+    shared = await opened.enter_async_context(SharedBuckets(settings.rate_limit_url, buckets, metrics))
+    return Gatekeeper(ring, buckets, shared, proxies)
 
 
 if __name__ == "__main__":

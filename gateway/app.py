@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import batches, docs, door, inventory, openapi, operate, orders, pages, shipments, webhooks
+from gateway import batches, door, inventory, openapi, operate, orders, pages, shipments, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
 from gateway.cursors import Cursors
+from gateway.docs import assets
+from gateway.docs import pages as docs
 from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
 from gateway.middleware import GATEKEEPER, METRICS, admit, edge
@@ -19,6 +21,7 @@ _KEY, _LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
 # What stands beside the ids of a path is no id: GET on it is the wrong verb, not an unknown object.
 _ENTRY = "/v1/inventory/ledger/{id:(?!batch$)[^/]+}"
 _WEBHOOK = "/v1/webhooks/{id:(?!subscribe$|event-types$)[^/]+}"
+_ASSET = "/docs/assets/{version}/{name}"
 
 # fmt: off
 ROUTES = (
@@ -45,8 +48,12 @@ ROUTES = (
     Route("GET",    "/healthz",                   operate.healthz,              _OPEN),
     Route("GET",    "/readyz",                    operate.readyz,               _OPEN),
     Route("GET",    "/metrics",                   operate.metrics,              _OPEN),
-    Route("GET",    "/docs",                      docs.index,                   _OPEN),
-    Route("GET",    "/docs/errors",               docs.errors,                  _OPEN),
+    Route("GET",    "/docs",                      docs.start,                   _OPEN),
+    Route("GET",    "/docs/reference",            docs.reference,               _OPEN),
+    Route("GET",    "/docs/idempotency",          docs.idempotency,             _OPEN),
+    Route("GET",    "/docs/webhooks",             docs.webhooks,                _OPEN),
+    Route("GET",    "/docs/errors",               docs.every_error,             _OPEN),
+    Route("GET",    _ASSET,                       assets.show,                  _OPEN),
     Route("GET",    "/openapi.json",              openapi.show,                 _OPEN),
 )
 # fmt: on
@@ -59,16 +66,18 @@ def make_app(
     readiness: Readiness,
     intake: Intake,
     cursors: Cursors,
+    metrics: Metrics,
     key_is_required: bool = False,
 ) -> web.Application:
     app = web.Application(middlewares=[edge, admit])
     app[UPSTREAM] = upstream
     app[GATEKEEPER] = gatekeeper
-    app[METRICS] = Metrics()
+    app[METRICS] = metrics
     app[READINESS] = readiness
     app[INTAKE] = intake
     app[pages.CURSORS] = cursors
     app[door.KEY_IS_REQUIRED] = key_is_required
+    app[assets.ASSETS] = assets.load()
     app[openapi.DOCUMENT] = openapi.render(ROUTES)
     app.on_shutdown.append(_refuse_late_bodies)
     for route in ROUTES:

@@ -16,7 +16,10 @@ from chassis.errors import Fault
 
 KEY_LENGTH_MAX = 255
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _ESCAPE = re.compile(r'\\(["\\])')
+# The header as it may be sent, in the regular expressions of ECMA-262: a bare key, or a quoted one.
+HEADER_PATTERN = r'^(?:[!#-~][!-~]{0,254}|"(?:[!#-\[\]-~]|\\["\\]){1,255}")$'
 
 
 def read_key(sent: Sequence[str], *, is_required: bool = False) -> str:
@@ -44,9 +47,10 @@ def is_key(text: str) -> bool:
 def _unquoted(value: str) -> str:
     if not value.startswith('"'):
         return value
-    if len(value) < 2 or not value.endswith('"'):
-        raise Fault("idempotency_key_invalid", "A quoted key ends with a quote.")
-    return _ESCAPE.sub(r"\1", value[1:-1])
+    quoted = _QUOTED.fullmatch(value)
+    if quoted is None:
+        raise Fault("idempotency_key_invalid", "A quoted key ends with a quote, and has no other but with a backslash.")
+    return _ESCAPE.sub(r"\1", quoted[1])
 
 
 def fingerprint(*, route: str, path: str, query: str, body: bytes) -> bytes:

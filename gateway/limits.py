@@ -2,7 +2,9 @@
 
 A bucket holds `quota` tokens and gains them back evenly over `window_s`: bursts up to the quota, and the same rate
 sustained. It is kept as the one instant at which it will be full again (the generic cell rate algorithm), so a check
-costs the same however many callers there are. Per process: each gateway replica counts for itself.
+costs the same however many callers there are. Times are whole nanoseconds: sums of them are exact, here and in SQL.
+
+These buckets are one process's own. shared_buckets.py shares them among all gateways.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 BUCKETS_MAX = 100_000  # whoever called longest ago is forgotten first, to their gain
+SECOND_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,16 @@ class Limit:
 
     quota: int
     window_s: int
+
+    @property
+    def token_ns(self) -> int:
+        """The time in which one token comes back."""
+        return self.window_s * SECOND_NS // self.quota
+
+    @property
+    def full_ns(self) -> int:
+        """The time in which all of them do: the window, but for what rounding one token took."""
+        return self.quota * self.token_ns
 
     def __str__(self) -> str:
         return f"{self.quota}/{self.window_s}s"
@@ -64,43 +77,48 @@ class Budget:
 
 
 class Buckets:
-    """The buckets of all callers. `now` is in seconds of one clock; it is the caller's to hand in."""
+    """The buckets of all callers. `now_ns` is of one clock; it is the caller's to hand in."""
 
     def __init__(self, buckets_max: int = BUCKETS_MAX) -> None:
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._full_at_ns: OrderedDict[str, int] = OrderedDict()
         self._buckets_max = buckets_max
 
-    def take(self, caller: str, limit: Limit, now: float) -> Budget:
+    def take(self, caller: str, limit: Limit, now_ns: int) -> Budget:
         """Takes one token where there is one; a refusal takes nothing."""
-        missing_s = self._missing_s(caller, limit, now)
-        budget = _budget(limit, missing_s)
+        missing_ns = self._missing_ns(caller, limit, now_ns)
+        budget = budget_of(limit, missing_ns)
         if not budget.is_spent:
-            self._remember(caller, now + missing_s)
+            self._remember(caller, now_ns + missing_ns)
         return budget
 
-    def look(self, caller: str, limit: Limit, now: float) -> Budget:
+    def look(self, caller: str, limit: Limit, now_ns: int) -> Budget:
         """What `take` would say; takes nothing."""
-        return _budget(limit, self._missing_s(caller, limit, now))
+        return budget_of(limit, self._missing_ns(caller, limit, now_ns))
 
-    def _missing_s(self, caller: str, limit: Limit, now: float) -> float:
+    def learn(self, caller: str, full_at_ns: int) -> None:
+        """The bucket is known, from elsewhere, not to be full before this instant."""
+        self._remember(caller, max(full_at_ns, self._full_at_ns.get(caller, full_at_ns)))
+
+    def _missing_ns(self, caller: str, limit: Limit, now_ns: int) -> int:
         """After one more token, until the bucket is full."""
-        return max(self._full_at.get(caller, now), now) - now + limit.window_s / limit.quota
+        return max(self._full_at_ns.get(caller, now_ns), now_ns) - now_ns + limit.token_ns
 
-    def _remember(self, caller: str, full_at: float) -> None:
-        self._full_at[caller] = full_at
-        self._full_at.move_to_end(caller)
-        if len(self._full_at) > self._buckets_max:
-            self._full_at.popitem(last=False)
-
-
-def _budget(limit: Limit, missing_s: float) -> Budget:
-    token_s = limit.window_s / limit.quota
-    if missing_s > limit.window_s + 1e-9:
-        return Budget(limit, True, 0, _whole(missing_s - limit.window_s), _whole(missing_s - token_s))
-    remaining = math.floor((limit.window_s - missing_s) / token_s + 1e-9)
-    return Budget(limit, False, remaining, _whole(missing_s % token_s or token_s), _whole(missing_s))
+    def _remember(self, caller: str, full_at_ns: int) -> None:
+        self._full_at_ns[caller] = full_at_ns
+        self._full_at_ns.move_to_end(caller)
+        if len(self._full_at_ns) > self._buckets_max:
+            self._full_at_ns.popitem(last=False)
 
 
-def _whole(seconds: float) -> int:
+def budget_of(limit: Limit, missing_ns: int) -> Budget:
+    """Of a bucket that would be full in `missing_ns`, were it given one more token to refill."""
+    token_ns, full_ns = limit.token_ns, limit.full_ns
+    if missing_ns > full_ns:
+        return Budget(limit, True, 0, _whole_s(missing_ns - full_ns), _whole_s(missing_ns - token_ns))
+    remaining = (full_ns - missing_ns) // token_ns
+    return Budget(limit, False, remaining, _whole_s(missing_ns % token_ns or token_ns), _whole_s(missing_ns))
+
+
+def _whole_s(ns: int) -> int:
     """Up to whole seconds, at least 1: a client that waits so long is not sent away again."""
-    return max(1, math.ceil(seconds - 1e-9))
+    return max(1, -(-ns // SECOND_NS))

@@ -1,4 +1,4 @@
-"""What the gateway counts, for Prometheus: requests by route and status, and how long they took."""
+"""What the gateway counts, for Prometheus: requests, how long they took, limits that were not shared."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Metrics:
             buckets=_BUCKETS_S,
             registry=self._registry,
         )
+        self._unshared = Counter(
+            "skutrail_rate_limit_unshared",
+            "Requests that this gateway counted alone: the shared store was away or had no connection free.",
+            registry=self._registry,
+        )
 
         # Routes, methods and statuses are few; looking their series up by label costs more than counting.
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -34,6 +39,9 @@ class Metrics:
         requests, durations = self._series[kind]
         requests.inc()
         durations.observe(seconds)
+
+    def count_unshared(self) -> None:
+        self._unshared.inc()
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -13,40 +13,32 @@ from itertools import groupby
 from typing import Any
 
 from aiohttp import web
+from pydantic import TypeAdapter
 
 from chassis.errors import ERRORS, NUMERIC_FACTS
-from gateway import problems
+from gateway import idempotency, problems
 from gateway.call import Access, Route
-from gateway.openapi_calls import CALLS, EVENTS, Described
-from gateway.openapi_examples import ANSWERED, SENT
+from gateway.openapi_calls import CALLS, EVENTS, UNCAUSED, Described
+from gateway.openapi_examples import ANSWERED, ASKED, SENT
+from gateway.openapi_groups import DESCRIPTION, GROUPS, group_of
+from gateway.openapi_headers import BUDGET, HEADERS
+from gateway.openapi_links import links
 from gateway.openapi_schemas import Schema, Schemas, parameters, record
 from gateway.pages import Listing
+from gateway.requests import OrderId
 from gateway.writes import Write
 
 DOCUMENT = web.AppKey("DOCUMENT", bytes)
 
-_BUDGET = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit", "RateLimit-Policy")
-_HEADERS = {
-    "Request-Id": "Names this answer, in the log as well.",
-    "X-RateLimit-Limit": "Requests per window. Absent where no limit was looked at.",
-    "X-RateLimit-Remaining": "Requests that are left.",
-    "X-RateLimit-Reset": "When all of them are back, in Unix seconds.",
-    "RateLimit": "draft-ietf-httpapi-ratelimit-headers: what is left.",
-    "RateLimit-Policy": "draft-ietf-httpapi-ratelimit-headers: the limit.",
-    "Location": "The path of what was made.",
-    "Idempotency-Key": "The key that the request ran under. Absent where the header was refused.",
-    "Idempotent-Replayed": "`true` for the stored answer of an earlier request with the same key; else absent.",
-    "Retry-After": "Seconds after which to repeat the request.",
-    "WWW-Authenticate": "The scheme, and what is wrong with what was sent.",
-    "ETag": "Of the document: send it back in If-None-Match.",
-}
 _REASONS = {200: "Done.", 201: "Made.", 202: "Taken; the rest follows.", 204: "Done; there is nothing to tell."}
 _SENT_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "1 to 255 visible ASCII characters. Where it is absent one is made, unless the operator demands it.",
-    "schema": {"type": "string", "minLength": 1},
+    "schema": {"type": "string", "pattern": idempotency.HEADER_PATTERN},
 }
+# Every id has the form of the one that callers choose themselves.
+_ID = TypeAdapter(OrderId).json_schema()
 _SECURITY: Mapping[Access, list[Schema]] = {
     Access.KEY: [{"api_key": []}],
     Access.KEY_OR_LINK: [{"api_key": []}, {"link": []}],
@@ -54,9 +46,8 @@ _SECURITY: Mapping[Access, list[Schema]] = {
 }
 
 # What may refuse a route, by its kind.
-_ANY = ("internal_error",)
+_ANY = ("internal_error", "invalid_parameter")
 _OF_V1 = (
-    "invalid_parameter",
     "authentication_required",
     "invalid_api_key",
     "not_acceptable",
@@ -97,17 +88,18 @@ def describe(routes: Sequence[Route]) -> Schema:
     webhooks = {event: {"post": _delivery(event, schemas)} for event in EVENTS}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Skutrail API", "version": version("skutrail")},
+        "info": {"title": "Skutrail API", "version": version("skutrail"), "description": DESCRIPTION},
         "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": told} for name, told in GROUPS.items()],
         "paths": paths,
         "webhooks": webhooks,
         "components": {
             "schemas": schemas.named,
             "parameters": {"Idempotency-Key": _SENT_KEY},
-            "headers": {name: _header(told) for name, told in _HEADERS.items()},
+            "headers": dict(HEADERS),
             "securitySchemes": {
-                "api_key": {"type": "http", "scheme": "bearer"},
-                "link": {"type": "apiKey", "in": "query", "name": "token"},
+                "api_key": {"type": "http", "scheme": "bearer", "description": "sk_test_... or sk_live_..."},
+                "link": {"type": "apiKey", "in": "query", "name": "token", "description": "That of a label_url."},
             },
         },
     }
@@ -122,8 +114,9 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
     operation: Schema = {
         "operationId": call.name,
         "summary": call.summary,
+        "tags": [group_of(route.path)],
         "security": _SECURITY[route.access],
-        "parameters": _parameters(route),
+        "parameters": [_exemplified(parameter, ASKED.get(call.name, {})) for parameter in _parameters(route)],
     }
     model = route.handler.model if isinstance(route.handler, Write) else call.body
     if model is not None:
@@ -133,10 +126,14 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
     return operation
 
 
+def _exemplified(parameter: Schema, examples: Mapping[str, str]) -> Schema:
+    name = parameter.get("name", "")  # none where it is a reference
+    return {**parameter, "example": examples[name]} if name in examples else parameter
+
+
 def _parameters(route: Route) -> list[Schema]:
     in_path = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in re.findall(r"\{(\w+)\}", _path(route))
+        {"name": name, "in": "path", "required": True, "schema": _ID} for name in re.findall(r"\{(\w+)\}", _path(route))
     ]
     keyed = [{"$ref": "#/components/parameters/Idempotency-Key"}] if route.method == "POST" else []
     return [*in_path, *parameters(route.query), *keyed]
@@ -145,7 +142,7 @@ def _parameters(route: Route) -> list[Schema]:
 def _responses(route: Route, call: Described, schemas: Schemas) -> Iterator[tuple[str, Schema]]:
     yield str(call.status), _success(route, call, schemas)
     if call.is_document:
-        yield "304", {"description": "What If-None-Match names is still the label.", "headers": _headers(route, "ETag")}
+        yield "304", {"description": "It is still what If-None-Match names.", "headers": _headers(route, "ETag")}
     codes = sorted(_codes(route, call), key=lambda code: ERRORS[code].http_status)
     for status, group in groupby(codes, key=lambda code: ERRORS[code].http_status):
         yield str(status), _refusal(route, list(group))
@@ -161,6 +158,8 @@ def _success(route: Route, call: Described, schemas: Schemas) -> Schema:
     if call.status != 204:
         shape = {} if call.answer is None else {"schema": call.answer(schemas)}
         response["content"] = {call.media_type or route.produces: {**shape, **_example(ANSWERED, call)}}
+    if leads_to := links(call.name):
+        response["links"] = leads_to
     return response
 
 
@@ -189,6 +188,7 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
     status = kinds[0].http_status
     more = [
         *(["WWW-Authenticate"] if status == 401 else []),
+        *(["Accept", "Accept-Encoding"] if status == 415 else []),
         *(["Retry-After"] if status in (429, 503) or "idempotency_key_in_use" in codes else []),
         *(["Idempotent-Replayed"] if any(kind.http_status == 409 and not kind.is_retryable for kind in kinds) else []),
     ]
@@ -204,15 +204,11 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
 def _headers(route: Route, *more: str) -> Schema:
     names = [
         "Request-Id",
-        *(_BUDGET if route.access is not Access.OPEN else ()),
+        *(BUDGET if route.access is not Access.OPEN else ()),
         *(("Idempotency-Key",) if route.method == "POST" else ()),
         *more,
     ]
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _header(told: str) -> Schema:
-    return {"description": told, "schema": {"type": "string"}}
 
 
 def _problem() -> Schema:
@@ -245,7 +241,8 @@ def _delivery(event: str, schemas: Schemas) -> Schema:
     signed = ("webhook-id", "webhook-timestamp", "webhook-signature")
     return {
         "operationId": event.replace(".", "_"),
-        "summary": event,
+        "summary": "Posted to every webhook that asked for it",
+        **({"description": "Nothing causes it yet."} if event in UNCAUSED else {}),
         "security": [],
         "parameters": [{"name": name, "in": "header", "required": True, "schema": text} for name in signed],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},

@@ -126,8 +126,14 @@ CALLS: Mapping[str, Described] = {
         "readyz", "Tell whether calls can be taken, and what is away", _ready, refusals=("unavailable",)
     ),
     "GET /metrics": Described("metrics", "Tell what was counted, for Prometheus", media_type="text/plain"),
-    "GET /docs": Described("docs", "Show the calls on a page", media_type="text/html"),
+    "GET /docs": Described("docs", "Show how to begin", media_type="text/html"),
+    "GET /docs/reference": Described("docs_reference", "Show all of this on a page", media_type="text/html"),
+    "GET /docs/idempotency": Described("docs_idempotency", "Show how to repeat a request", media_type="text/html"),
+    "GET /docs/webhooks": Described("docs_webhooks", "Show how to receive webhooks", media_type="text/html"),
     "GET /docs/errors": Described("docs_errors", "Show what every error code means", media_type="text/html"),
+    "GET /docs/assets/{version}/{name}": Described(
+        "docs_asset", "Fetch a file that the pages load", media_type="*/*", refusals=("not_found",), is_document=True
+    ),
     "GET /openapi.json": Described("openapi", "Tell all of this to programs", _anything),
 }
 
@@ -146,3 +152,6 @@ _EVENT_DATA = {
 EVENTS: Mapping[str, Shape] = {
     event: _EVENT_DATA.get(event, _shipment) for event in requests.EVENT_TYPES if event != "webhook.ping"
 }
+
+# What a webhook may name, and nothing makes happen so far.
+UNCAUSED = ("shipment.shipped", "shipment.delivered", "shipment.canceled", "webhook.ping")

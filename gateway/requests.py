@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from gateway.countries import COUNTRIES
 from gateway.idempotency import KEY_LENGTH_MAX, is_key
-from gateway.validation import Strict
+from gateway.validation import Strict, Told
 
 QTY_MAX = 1_000_000_000
 LINE_ITEMS_MAX = 100
@@ -25,7 +26,7 @@ URL_LENGTH_MAX = 2048
 BALANCE_MAX = 2**63 - 1  # what the ledger can count to
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 
-_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,20}", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,4000}", re.ASCII)  # int() reads no more than 4,300 digits
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 
 EVENT_TYPES = (
@@ -129,17 +130,29 @@ def _instant(text: str) -> datetime:
     )
 
 
-Code = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
-Reference = Annotated[str, Field(max_length=128), AfterValidator(_printable)]
-OrderId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_order_id)]
-AddressLine = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_writable)]
-Postal = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_writable)]
-Country = Annotated[str, AfterValidator(_country)]
-WebhookUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH_MAX), AfterValidator(_webhook_url)]
-EventPattern = Annotated[str, AfterValidator(_event_pattern)]
+# What the document tells of each rule. Where no pattern that every language reads can say it, a format names it.
+_PRINTABLE = Told(format="printable", description="Printable characters, without white space at either end.")
+_WRITABLE = Told(format="address-line", description="Printable characters or spaces of any script, and not blank.")
+_ORDER_ID = Told(pattern="^[A-Za-z0-9_.:-]+$")
+_COUNTRY = Told(format="country-code", description="A code of ISO 3166-1 alpha-2, such as US.")
+_URL = Told(format="url", description="http or https, with a host, without user or fragment, to a public address.")
+_EVENT_PATTERN = Told(enum=sorted(EVENT_PATTERNS), description="An event type, a family of them, or all.")
+_PRINTABLE_ASCII = Told(pattern="^[ -~]+$")
+_VISIBLE_ASCII = Told(pattern="^[!-~]+$", minLength=1, maxLength=KEY_LENGTH_MAX)
+
+Code = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable), _PRINTABLE]
+Reference = Annotated[str, Field(max_length=128), AfterValidator(_printable), _PRINTABLE]
+OrderId = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_order_id), _ORDER_ID]
+AddressLine = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_writable), _WRITABLE]
+Postal = Annotated[str, Field(min_length=1, max_length=20), AfterValidator(_writable), _WRITABLE]
+Country = Annotated[str, AfterValidator(_country), _COUNTRY]
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=URL_LENGTH_MAX), AfterValidator(_webhook_url), _URL]
+EventPattern = Annotated[str, AfterValidator(_event_pattern), _EVENT_PATTERN]
 EventPatterns = Annotated[list[EventPattern], Field(min_length=1, max_length=len(EVENT_PATTERNS))]
-Secret = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable_ascii)]
-Description = Annotated[str, Field(max_length=256), AfterValidator(_printable)]
+Secret = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_printable_ascii), _PRINTABLE_ASCII]
+Description = Annotated[str, Field(max_length=256), AfterValidator(_printable), _PRINTABLE]
+IdempotencyKey = Annotated[str, AfterValidator(_idempotency_key), _VISIBLE_ASCII]
+Token = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_printable_ascii), _PRINTABLE_ASCII]
 Reason = Literal["receipt", "pick", "adjustment", "transfer"]
 OrderStatus = Literal[
     "queued",
@@ -161,14 +174,22 @@ Limit = Annotated[int, BeforeValidator(_limit)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
+_RECEIPTS_ADD: JsonDict = {
+    "if": {"properties": {"reason": {"const": "receipt"}}},
+    "then": {"properties": {"qty": {"minimum": 1}}},
+}
+
+
 class Movement(Strict):
     """POST /v1/inventory/ledger."""
+
+    model_config = ConfigDict(json_schema_extra=_RECEIPTS_ADD)
 
     sku: Code
     warehouse: Code
     # Declared before qty, whose sign it rules.
     reason: Reason
-    qty: Annotated[int, Field(ge=-QTY_MAX, le=QTY_MAX)]
+    qty: Annotated[int, Field(ge=-QTY_MAX, le=QTY_MAX), Told({"not": {"const": 0}})]
     reference: Reference | None = None
     # What must be right before it; else version_conflict.
     expected_balance: Annotated[int, Field(ge=0, le=BALANCE_MAX)] | None = None
@@ -186,7 +207,7 @@ class Movement(Strict):
 
 class BatchLine(Movement):
     # Without one the line has no past: the key of the batch answers for it.
-    idempotency_key: Annotated[str, AfterValidator(_idempotency_key)] | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 class Batch(Strict):
@@ -289,7 +310,7 @@ class LabelQuery(Strict):
     """GET /v1/shipments/{id}/label; `token` is that of a signed label_url."""
 
     format: Literal["pdf"] = "pdf"
-    token: Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_printable_ascii)] | None = None
+    token: Token | None = None
 
 
 class Subscription(Strict):

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails
 
 from chassis.errors import FIELD_FAULTS_MAX, Fault, FieldFault
 
@@ -30,6 +31,16 @@ class Strict(BaseModel):
             return value
         unknown = islice((name for name in value if name not in cls.model_fields), FIELD_FAULTS_MAX + 1)
         return {name: value[name] for name in (*cls.model_fields, *unknown) if name in value}
+
+
+class Told:
+    """Stands in an Annotated beside a rule of ours, and tells it to the JSON schema. It checks nothing by itself."""
+
+    def __init__(self, keywords: JsonSchemaValue | None = None, **more: Any) -> None:
+        self._keywords = {**(keywords or {}), **more}
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), **self._keywords}
 
 
 Request = TypeVar("Request", bound=Strict)

@@ -7,9 +7,7 @@ from typing import Any
 
 from cli.local.stack import Stack
 from gateway.keys import EXAMPLE_KEY
-from gateway.openapi_examples import SENT
-
-LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
+from gateway.openapi_examples import LEDGER_KEY, SENT
 
 
 def welcome(stack: Stack, key: str) -> str:

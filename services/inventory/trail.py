@@ -6,34 +6,42 @@ Every page is found by an index and a position: it costs the same however deep i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.ids import earliest_id
 from services.inventory.domain import AllocationStatus, Entry, Reason, StockKey
 
-# Time never runs backwards within a chain, so the last entry at an instant is found by halving the seqs: some 20 looks
-# for a million entries, and no index on time.
-_BALANCE_AT = text("""
-    WITH RECURSIVE search (lowest, highest) AS (
-        SELECT CAST(0 AS bigint), b.seq FROM balance b
-        WHERE b.tenant_id = :tenant_id AND b.sku = :sku AND b.warehouse = :warehouse
-        UNION ALL
-        SELECT CASE WHEN e.created_at <= :as_of THEN e.seq ELSE s.lowest END,
-               CASE WHEN e.created_at <= :as_of THEN s.highest ELSE e.seq - 1 END
-        FROM search s CROSS JOIN LATERAL (
-            SELECT seq, created_at FROM ledger_entry
-            WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse
-              AND seq = (s.lowest + s.highest + 1) / 2
-        ) e
-        WHERE s.lowest < s.highest
-    )
-    SELECT e.balance FROM search s JOIN ledger_entry e
-        ON e.tenant_id = :tenant_id AND e.sku = :sku AND e.warehouse = :warehouse AND e.seq = s.lowest
-    WHERE s.lowest = s.highest
-""")
+_OF_CHAIN = "tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse"
+
+
+def _last_seq(is_so_far: str) -> str:
+    """SQL for the seq of a chain's last entry of which the condition on its time still holds; 0 where none is.
+
+    Time never runs backwards within a chain, so it is found by halving the seqs: some 20 looks for a million entries,
+    and no index on time.
+    """
+    return f"""(
+        WITH RECURSIVE search (lowest, highest) AS (
+            SELECT CAST(0 AS bigint), seq FROM balance WHERE {_OF_CHAIN}
+            UNION ALL
+            SELECT CASE WHEN e.{is_so_far} THEN e.seq ELSE s.lowest END,
+                   CASE WHEN e.{is_so_far} THEN s.highest ELSE e.seq - 1 END
+            FROM search s CROSS JOIN LATERAL (
+                SELECT seq, created_at FROM ledger_entry WHERE {_OF_CHAIN} AND seq = (s.lowest + s.highest + 1) / 2
+            ) e
+            WHERE s.lowest < s.highest
+        )
+        SELECT lowest FROM search WHERE lowest = highest
+    )"""  # noqa: S608 - constants
+
+
+_BALANCE_AT = text(
+    f"SELECT balance FROM ledger_entry WHERE {_OF_CHAIN} AND seq = {_last_seq('created_at <= :as_of')}"  # noqa: S608 - constants
+)
 
 _COLUMNS = "tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at"
 _ENTRY = text(f"SELECT {_COLUMNS} FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608 - constants
@@ -50,23 +58,34 @@ _CONDITIONS = {
     "warehouse": "warehouse = :warehouse",
     "reason": "reason = :reason",
     "reference": "reference = :reference",
-    "created_after": "created_at > :created_after",
-    "created_before": "created_at < :created_before",
+    # No index knows the time of an entry, but its id was born with it.
+    "created_after": "created_at > :created_after AND id > :born_after",
+    "created_before": "created_at < :created_before AND id < :born_before",
+}
+_CONDITIONS_OF_CHAIN = _CONDITIONS | {
+    "created_after": f"seq > {_last_seq('created_at <= :created_after')}",
+    "created_before": f"seq <= {_last_seq('created_at < :created_before')}",
 }
 _BEHIND_SEQ = "seq < (SELECT seq FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :after_id)"
 _BEHIND_ID = "id < :after_id"
 
+# An entry's id is born right after its time was read, by the same clock. Only where the clock of another machine was
+# ahead, the entries behind it carry that clock's time (time never runs backwards), and ids that seem too early for it.
+CLOCKS_APART_MAX = timedelta(minutes=1)
+
+# Those that wait are few beside those that ever did: found by the index of their status, and once for the whole
+# page. The status stands in the statement itself, or the planner could not tell that the index serves.
 _LEVELS = """
-    SELECT b.sku, b.warehouse, b.on_hand, b.held, CAST(coalesce(w.waiting, 0) AS bigint) AS waiting
-    FROM (
-        SELECT sku, warehouse, on_hand, held FROM balance
-        WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
-    ) b
-    LEFT JOIN LATERAL (
-        SELECT sum(l.qty - l.consumed) AS waiting FROM allocation a JOIN allocation_line l USING (tenant_id, request_id)
-        WHERE a.status = :status_waiting AND a.tenant_id = :tenant_id AND l.sku = b.sku
-    ) w ON true
-    ORDER BY b.sku, b.warehouse
+    WITH page AS (
+        SELECT sku, warehouse, on_hand, held FROM balance WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
+    ), waiting AS (
+        SELECT l.sku, CAST(sum(l.qty - l.consumed) AS bigint) AS units
+        FROM allocation a JOIN allocation_line l USING (tenant_id, request_id)
+        WHERE a.status = {status_waiting} AND a.tenant_id = :tenant_id AND l.sku IN (SELECT sku FROM page)
+        GROUP BY l.sku
+    )
+    SELECT sku, warehouse, on_hand, held, coalesce(waiting.units, 0) AS waiting
+    FROM page LEFT JOIN waiting USING (sku) ORDER BY sku, warehouse
 """
 
 
@@ -117,13 +136,16 @@ async def list_entries(
     tx: AsyncConnection, tenant_id: str, filters: Filters, *, after_id: str | None, limit: int
 ) -> list[Entry]:
     """Entries, newest first; those of one chain by seq, highest first."""
+    is_chain = filters.is_of_one_chain
+    known = _CONDITIONS_OF_CHAIN if is_chain else _CONDITIONS
     given = {name: value for name, value in vars(filters).items() if value is not None}
-    conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
+    conditions = ["tenant_id = :tenant_id", *(known[name] for name in given)]
     if after_id is not None:
-        conditions.append(_BEHIND_SEQ if filters.is_of_one_chain else _BEHIND_ID)
+        conditions.append(_BEHIND_SEQ if is_chain else _BEHIND_ID)
         given["after_id"] = after_id
-    order = "seq" if filters.is_of_one_chain else "id"
+    order = "seq" if is_chain else "id"
     query = f"SELECT {_COLUMNS} FROM ledger_entry WHERE {' AND '.join(conditions)} ORDER BY {order} DESC LIMIT :limit"  # noqa: S608 - constants
+    given |= {} if is_chain else _births(filters)
     rows = await tx.execute(text(query), {"tenant_id": tenant_id, **given, "limit": limit})
     return [_entry(row) for row in rows]
 
@@ -132,6 +154,16 @@ async def read_links(tx: AsyncConnection, key: StockKey, *, from_seq: int, limit
     """Entries of one chain by seq, lowest first, with their hashes."""
     rows = await tx.execute(_LINKS, {**key._asdict(), "from_seq": from_seq, "limit": limit})
     return [Link(_entry(row), row.hash) for row in rows]
+
+
+def _births(filters: Filters) -> dict[str, str]:
+    """Between which ids the entries of a window of time lie."""
+    born = {}
+    if filters.created_after is not None:
+        born["born_after"] = earliest_id("inv", filters.created_after, -CLOCKS_APART_MAX)
+    if filters.created_before is not None:
+        born["born_before"] = earliest_id("inv", filters.created_before, CLOCKS_APART_MAX)
+    return born
 
 
 async def list_levels(
@@ -149,8 +181,8 @@ async def list_levels(
     if after is not None:
         conditions.append("(sku, warehouse) > (:after_sku, :after_warehouse)")
         given |= {"after_sku": after[0], "after_warehouse": after[1]}
-    query = text(_LEVELS.format(conditions=" AND ".join(conditions)))
-    bound = {"tenant_id": tenant_id, **given, "limit": limit, "status_waiting": AllocationStatus.WAITING}
+    query = text(_LEVELS.format(conditions=" AND ".join(conditions), status_waiting=int(AllocationStatus.WAITING)))
+    bound = {"tenant_id": tenant_id, **given, "limit": limit}
     return [Level(**row._mapping) for row in await tx.execute(query, bound)]
 
 

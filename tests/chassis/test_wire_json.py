@@ -88,3 +88,7 @@ def test_a_moment_keeps_its_microseconds_and_is_told_in_whole_seconds_of_utc() -
 
     assert wire.moment(wire.timestamp(elsewhere)) == MOMENT
     assert wire.rfc3339(elsewhere) == "2026-04-22T17:04:11Z"
+
+
+def test_a_year_has_four_digits_however_long_ago_it_was() -> None:
+    assert wire.rfc3339(datetime(322, 4, 3, 2, 45, 56, tzinfo=UTC)) == "0322-04-03T02:45:56Z"

@@ -9,6 +9,7 @@ import pytest
 
 from chassis.database import POOL_SIZE
 from cli.provision import NAMES, ROLES
+from gateway.shared_buckets import CONNECTIONS
 from tests.deploy.kubectl import ROOT
 from tests.deploy.manifests import PROCESSES, Manifests, manifests, secrets
 
@@ -29,7 +30,7 @@ def test_no_role_runs_out_of_connections_during_a_rolling_update(
     limits = _limits(cluster)
 
     for name in PROCESSES:
-        assert (production.pod(name).replicas + SURGE) * POOL_SIZE <= limits[f"skutrail_{name}"]
+        assert (production.pod(name).replicas + SURGE) * _pool(name) <= limits[f"skutrail_{name}"]
 
 
 def test_all_roles_at_their_limits_leave_room_for_the_operator(cluster: dict[str, Any]) -> None:
@@ -43,7 +44,7 @@ def test_the_local_server_has_room_for_every_pool_too() -> None:
     args = local.pod("postgres").main["args"]
     (given,) = [int(arg.partition("=")[2]) for arg in args if arg.startswith("max_connections=")]
 
-    pools = sum((local.pod(name).replicas + SURGE) * POOL_SIZE for name in PROCESSES)
+    pools = sum((local.pod(name).replicas + SURGE) * _pool(name) for name in PROCESSES)
     assert pools + len(NAMES) + SUPERUSER_RESERVED + OF_THE_OPERATOR <= given
 
 
@@ -104,6 +105,11 @@ def test_every_process_of_production_verifies_the_server(production: Manifests) 
         assert environment["PGSSLROOTCERT"] == f"{mount['mountPath']}/ca.crt"
         # The Secret holds the CA's private key too: only the certificate may enter a pod.
         assert volume["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
+def _pool(name: str) -> int:
+    """The connections of one pod; a gateway's for the shared rate limits too."""
+    return POOL_SIZE + (CONNECTIONS if name == "gateway" else 0)
 
 
 def _limits(cluster: dict[str, Any]) -> dict[str, int]:

@@ -15,6 +15,7 @@ from chassis.config import Settings
 from cli import migrate
 from cli.main import app
 from cli.provision import NAMES, ROLES
+from gateway.client_address import parse_networks
 from tests.deploy.kubectl import ROOT
 from tests.deploy.manifests import PROCESSES, SERVICES, Document, Manifests, manifests
 
@@ -77,6 +78,18 @@ def test_the_gateway_listens_where_its_pod_says(k8s: Manifests) -> None:
     assert environment["SKUTRAIL_HTTP_HOST"] == "0.0.0.0"
     assert environment["SKUTRAIL_HTTP_PORT"] == str(default_port)
     assert container["ports"] == [{"name": "http", "containerPort": default_port}]
+
+
+@pytest.mark.parametrize("overlay", ["local", "production"])
+def test_all_gateways_share_their_rate_limits_in_their_own_database(overlay: str) -> None:
+    k8s = manifests(overlay)
+    environment = k8s.environment(k8s.pod("gateway").main)
+
+    assert environment["SKUTRAIL_RATE_LIMIT_URL"] == environment["SKUTRAIL_DATABASE_URL"]
+
+
+def test_the_proxies_of_production_are_written_as_the_gateway_reads_them(production: Manifests) -> None:
+    assert parse_networks(production.config("settings")["SKUTRAIL_TRUSTED_PROXIES"]) == ()
 
 
 def test_services_are_addressed_by_name_and_balanced_by_the_client(k8s: Manifests) -> None:

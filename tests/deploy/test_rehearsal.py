@@ -76,6 +76,7 @@ class Here:
             return path | {f"SKUTRAIL_{n.upper()}_OWNER_URL": self.databases[n].owner for n in NAMES}
         path["SKUTRAIL_DATABASE_URL"] = self.databases[name].application
         if name == "gateway":
+            path["SKUTRAIL_RATE_LIMIT_URL"] = path["SKUTRAIL_DATABASE_URL"]
             return path | {"SKUTRAIL_HTTP_HOST": "127.0.0.1", "SKUTRAIL_HTTP_PORT": str(self.ports[name])}
         return path | {"SKUTRAIL_GRPC_LISTEN": f"127.0.0.1:{self.ports[name]}"}
 

@@ -13,10 +13,12 @@ from cli.local.stack import free_ports
 from cli.provision import DatabaseUrls
 from gateway.access import Gatekeeper
 from gateway.app import make_app
+from gateway.client_address import parse_networks
 from gateway.cursors import Cursors
 from gateway.intake import HELD_BYTES_MAX, Intake
 from gateway.keyring import KeyRing
 from gateway.limits import Buckets, Limit
+from gateway.metrics import Metrics
 from gateway.operate import Readiness
 from gateway.serving import Serving, serve
 from gateway.upstream import Upstream
@@ -57,6 +59,13 @@ async def limited_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.C
 
 
 @pytest.fixture
+async def proxied_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """One with limits, which takes whoever calls from this machine for a proxy."""
+    async for opened in _open(databases["gateway"].application, session, buckets=Buckets(), proxies="127.0.0.0/8"):
+        yield opened
+
+
+@pytest.fixture
 async def demanding_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
     """One whose operator wants an Idempotency-Key with every POST."""
     async for opened in _open(databases["gateway"].application, session, key_is_required=True):
@@ -91,13 +100,15 @@ async def _open(
     buckets: Buckets | None = None,
     key_is_required: bool = False,
     body_bytes: int = HELD_BYTES_MAX,
+    proxies: str = "",
 ) -> AsyncIterator[Door]:
     database = Database(create_engine(url))
     names = ("inventory", "shipments", "orders", "webhooks")
     upstream = Upstream({name: f"127.0.0.1:{port}" for name, port in zip(names, free_ports(4), strict=True)})
-    gatekeeper = Gatekeeper(KeyRing(database, admits_example=True), buckets)
+    gatekeeper = Gatekeeper(KeyRing(database, admits_example=True), buckets, proxies=parse_networks(proxies))
     readiness = Readiness(upstream, database)
     app = make_app(
+        metrics=Metrics(),
         upstream=upstream,
         gatekeeper=gatekeeper,
         readiness=readiness,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.engine import make_url
 
 from chassis.database import Database, create_engine
 from chassis.errors import Fault
@@ -19,6 +18,7 @@ from gateway.keyring import KNOWN_S, UNKNOWN_S, KeyRing
 from gateway.limits import Limit
 from gateway.serving import is_loopback
 from tests.gateway.conftest import Door
+from tests.wire import Wire, wire_to
 
 
 @dataclass
@@ -29,36 +29,6 @@ class Clock:
         return self.now
 
 
-@dataclass
-class Wire:
-    """A TCP wire to the database that can be cut, or held so that nothing comes through."""
-
-    host: str
-    port: int
-    open_ends: list[asyncio.StreamWriter] = field(default_factory=list)
-    flows: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(self.host, self.port)
-        self.open_ends += [writer, far_writer]
-        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while chunk := await reader.read(65_536):
-                await self.flows.wait()
-                writer.write(chunk)
-                await writer.drain()
-        except ConnectionError:
-            pass  # cut
-        finally:
-            writer.close()
-
-    def cut(self) -> None:
-        for end in self.open_ends:
-            end.transport.abort()
-
-
 @pytest.fixture
 async def database(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Database]:
     database = Database(create_engine(databases["gateway"].application, pool_size=2))
@@ -67,19 +37,13 @@ async def database(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Datab
 
 
 @pytest.fixture
-async def wired(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[tuple[Database, Wire, asyncio.Server]]:
+async def wired(databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[tuple[Database, Wire]]:
     """The gateway's database at the end of a wire."""
-    url = make_url(databases["gateway"].application)
-    wire = Wire(url.host or "", url.port or 0)
-    wire.flows.set()
-    server = await asyncio.start_server(wire.join, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    database = Database(create_engine(url.set(port=port).render_as_string(hide_password=False), pool_size=2))
-    yield database, wire, server
-    wire.flows.set()
-    await database.engine.dispose()
-    server.close()
-    wire.cut()
+    async with wire_to(databases["gateway"].application) as wire:
+        database = Database(create_engine(wire.url, pool_size=2))
+        yield database, wire
+        wire.mend()
+        await database.engine.dispose()
 
 
 async def test_a_new_key_opens_the_door_and_belongs_to_account_and_mode(door: Door, database: Database) -> None:
@@ -176,16 +140,15 @@ async def test_a_key_made_after_it_was_refused_is_soon_known(door: Door, databas
 
 
 async def test_a_known_key_works_for_its_life_while_the_database_is_away(
-    door: Door, wired: tuple[Database, Wire, asyncio.Server]
+    door: Door, wired: tuple[Database, Wire]
 ) -> None:
-    database, wire, server = wired
+    database, wire = wired
     created = await keys.create_key(door.database_url, account="acme", mode="test")
     clock = Clock()
     ring = KeyRing(database, admits_example=False, clock=clock)
     await ring.find(created.secret)
 
-    server.close()
-    wire.cut()
+    wire.end()
 
     assert await ring.find(created.secret) == created.key
     clock.now += KNOWN_S
@@ -194,11 +157,11 @@ async def test_a_known_key_works_for_its_life_while_the_database_is_away(
     assert refused.value.code == "unavailable"
 
 
-async def test_a_frozen_database_holds_nobody_up(door: Door, wired: tuple[Database, Wire, asyncio.Server]) -> None:
-    database, wire, _ = wired
+async def test_a_frozen_database_holds_nobody_up(door: Door, wired: tuple[Database, Wire]) -> None:
+    database, wire = wired
     created = await keys.create_key(door.database_url, account="acme", mode="test")
     ring = KeyRing(database, admits_example=False)
-    wire.flows.clear()
+    wire.hold()
     started = time.monotonic()
 
     waits = [asyncio.create_task(ring.find(created.secret)) for _ in range(20)]
@@ -206,7 +169,7 @@ async def test_a_frozen_database_holds_nobody_up(door: Door, wired: tuple[Databa
 
     assert time.monotonic() - started < 2
     assert {getattr(outcome, "code", None) for outcome in outcomes} == {"unavailable"}
-    wire.flows.set()
+    wire.mend()
     while await ring_answers(ring, created.secret) is None:
         pass
 

@@ -271,29 +271,6 @@ async def test_an_operator_may_require_idempotency_keys(demanding_door: Door) ->
     assert_problem(with_one, 400, "malformed_json")
 
 
-async def test_the_type_of_every_problem_opens(door: Door) -> None:
-    page = (await door.caller.by("").get("/docs/errors")).body.decode()
-
-    for code in ERRORS:
-        assert f'id="{code}"' in page
-
-
-async def test_the_page_of_calls_shows_the_five_as_they_can_be_pasted(door: Door) -> None:
-    page = (await door.caller.by("").get("/docs")).body.decode()
-
-    for path in (LEDGER, "/v1/inventory/balance", SHIPMENTS, "/v1/orders/ord_5k2n9v", SUBSCRIBE):
-        assert door.caller.base_url + path in page
-    assert "<script" not in page
-
-
-async def test_the_page_of_calls_names_every_route(door: Door) -> None:
-    page = (await door.caller.by("").get("/docs")).body.decode()
-
-    for route in ROUTES:
-        if route.access is not Access.OPEN:
-            assert f"{route.method} {re.sub(r':[^}]*}', '}', route.path)}" in page
-
-
 async def test_metrics_count_requests_by_route_and_status(door: Door) -> None:
     await door.caller.get("/v1/orders/%00")
 

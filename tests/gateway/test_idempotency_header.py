@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from chassis.errors import Fault
@@ -21,6 +23,9 @@ REFUSED = {
     "quoted nothing": ['""'],
     "a lone quote": ['"'],
     "an unfinished quote": ['"abc'],
+    "a quote within quotes": ['"a"b"'],
+    "a backslash that escapes nothing": ['"a\\b"'],
+    "a backslash before the last quote": ['"ab\\"'],
     "256 characters": ["x" * 256],
     "a space": ["a b"],
     "a quoted space": ['"a b"'],
@@ -45,6 +50,11 @@ def test_any_other_key_is_refused_and_never_ignored(sent: list[str]) -> None:
         idempotency.read_key(sent)
 
     assert refused.value.code == "idempotency_key_invalid"
+
+
+def test_the_published_pattern_is_what_is_taken() -> None:
+    assert all(re.search(idempotency.HEADER_PATTERN, sent) for sent, _ in KEYS.values())
+    assert not any(re.search(idempotency.HEADER_PATTERN, sent) for sent, *more in REFUSED.values() if not more)
 
 
 def test_a_request_without_a_key_gets_one_of_its_own() -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chassis.errors import ERRORS
 from chassis.wire import timestamp
@@ -86,13 +87,43 @@ def test_every_code_is_told_where_a_route_can_meet_it() -> None:
     assert {code for told in problems for code in told["code"]["enum"]} == ERRORS.keys() - met_by_no_route
 
 
+def test_it_is_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(json.loads(openapi.render(ROUTES))).validate()
+
+
+def test_every_link_leads_to_a_call_that_takes_its_parameters() -> None:
+    links = [
+        (name, link["operationId"], set(link["parameters"]))
+        for name, operation in OPERATIONS.items()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+
+    assert links
+    for name, target, given in links:
+        taken = {parameter.get("name") for parameter in OPERATIONS[target]["parameters"]}
+        assert given <= taken, (name, target)
+
+
 def test_every_reference_leads_somewhere() -> None:
     for kind, name in re.findall(r'"#/components/(\w+)/([^"]+)"', openapi.render(ROUTES).decode()):
         assert name in DOCUMENT["components"][kind], (kind, name)
 
 
+def test_every_body_has_an_example() -> None:
+    told = {name for name, operation in OPERATIONS.items() if "requestBody" in operation}
+    answered = {name for name, operation in OPERATIONS.items() if has_json_answer(operation)}
+
+    assert told == SENT.keys()
+    assert answered == ANSWERED.keys() | {"openapi"}
+
+
+def has_json_answer(operation: Any) -> bool:
+    return any("application/json" in response.get("content", {}) for response in operation["responses"].values())
+
+
 @pytest.mark.parametrize("name", ANSWERED)
-def test_the_published_examples_are_what_the_document_tells(name: str) -> None:
+def test_the_examples_are_what_the_document_tells(name: str) -> None:
     operation = OPERATIONS[name]
     answer = next(response for status, response in operation["responses"].items() if status.startswith("2"))
     content = answer["content"]["application/json"]

@@ -1,6 +1,7 @@
 """Reading the trail: pages, single entries, balances of old, levels, on a real PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from chassis.errors import Fault
 from chassis.ids import new_id
 from services.inventory import operations
 from services.inventory.domain import Reason
-from services.inventory.trail import Filters
+from services.inventory.trail import CLOCKS_APART_MAX, Filters
 from skutrail.v1 import inventory_pb2
 from tests.inventory.conftest import Inventory
 
@@ -63,6 +64,42 @@ async def test_every_filter_narrows_and_they_combine(inventory: Inventory) -> No
     assert await count(created_after=utc_now() + timedelta(hours=1)) == 0
     assert await count(created_before=utc_now() + timedelta(hours=1), sku="X") == 1
     assert await count(sku="none") == 0
+
+
+@pytest.mark.parametrize("chain", [{}, {"sku": "SKU-1"}, {"sku": "SKU-1", "warehouse": "SEA-1"}], ids=len)
+async def test_a_window_of_time_is_cut_exactly(inventory: Inventory, chain: dict[str, str]) -> None:
+    for qty in range(1, 7):
+        await inventory.move(qty)
+    entries = await walk(inventory, Filters())
+    times = [entry.created_at.ToDatetime(UTC) for entry in entries]
+
+    for after in (None, *times):
+        for before in (None, *times):
+            found = await walk(inventory, Filters(**chain, created_after=after, created_before=before), limit=2)  # type: ignore[arg-type]
+
+            assert [entry.qty for entry in found] == [
+                entry.qty
+                for entry, at in zip(entries, times, strict=True)
+                if (after is None or at > after) and (before is None or at < before)
+            ]
+
+
+async def test_a_window_may_begin_before_time_and_end_after_it(inventory: Inventory) -> None:
+    await inventory.move(1)
+    always = Filters(created_after=datetime.min.replace(tzinfo=UTC), created_before=datetime.max.replace(tzinfo=UTC))
+
+    assert len(await walk(inventory, always)) == 1
+    assert len(await walk(inventory, replace(always, sku="SKU-1", warehouse="SEA-1"))) == 1
+
+
+async def test_an_entry_whose_clock_was_ahead_is_found_by_the_time_it_carries(inventory: Inventory) -> None:
+    ahead = utc_now() + CLOCKS_APART_MAX / 2
+    await inventory.database.run(lambda tx: operations.record_movements(tx, [inventory.wish(1)], lambda: ahead, new_id))
+    await inventory.move(2)
+
+    found = await walk(inventory, Filters(created_after=ahead - timedelta(seconds=1)))
+
+    assert [entry.qty for entry in found] == [2, 1]
 
 
 async def test_a_walk_while_others_write_misses_nothing_and_repeats_nothing(inventory: Inventory) -> None:

@@ -5,8 +5,8 @@ What was recorded before is hashed here as `domain.chain_hash` does it.
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 CHAIN = """
 ALTER TABLE balance ADD COLUMN head bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex')

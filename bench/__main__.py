@@ -1,0 +1,119 @@
+"""`make bench`: one run, one report. Exit code 1 where a check failed or something could not be measured, else 0.
+
+A bar that is not met is a finding, not a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+
+from bench import growth, memory, plots, product
+from bench.competitors import BATCHED, GRPC, MONOLITH, PGBENCH, READ, REST, all_of
+from bench.lines import Cell
+from bench.load import GeneratorMissing, Generators, find_http_generator
+from bench.machine import describe
+from bench.plan import FULL, HOT, QUICK, SPREAD, Plan
+from bench.product import set_flush_delay
+from bench.report import as_json, as_text
+from bench.results import Results
+from bench.rounds import Report, take_turns, warm_up
+from cli.local.children import ChildFailed, PartMissing
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the same steps, each as short as can be")
+    parser.add_argument("--memory-minutes", type=float, help="how long memory is watched (full run: 10)")
+    chosen = parser.parse_args(arguments)
+    plan = QUICK if chosen.quick else FULL
+    if chosen.memory_minutes is not None:
+        plan = replace(plan, memory_s=round(chosen.memory_minutes * 60))
+    try:
+        http = find_http_generator()
+    except GeneratorMissing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    results = asyncio.run(_run(plan, http, _stamped))
+    _keep(results)
+    print(as_text(results))
+    return 0 if results.is_sound else 1
+
+
+async def _run(plan: Plan, http: Path, report: Report) -> Results:
+    """Ends by itself, at the latest after plan.limit_s, and leaves no process behind; so it does when it is told to."""
+    results = Results(plan)
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        async with asyncio.timeout(plan.limit_s):
+            await _compete(results, http, report)
+            for grow in (growth.of_the_chain, growth.of_tenants_and_skus):
+                async with aclosing(grow(plan, http, report)) as lines:
+                    async for line in lines:
+                        results.add_growth(line)
+    except TimeoutError:
+        results.trouble.append(f"the run took longer than {plan.limit_s} s")
+    except asyncio.CancelledError:
+        results.trouble.append("the run was told to stop")
+    except (ChildFailed, PartMissing) as failure:
+        results.trouble.append(str(failure))
+    return results
+
+
+async def _compete(results: Results, http: Path, report: Report) -> None:
+    """Everybody in every cell; then the flush; then our own memory, once the processes have seen all that."""
+    plan = results.plan
+    report("starting PostgreSQL, NATS, the services and the gateway")
+    async with (
+        product.running() as skutrail,
+        await psycopg.AsyncConnection.connect(skutrail.stack.postgres_url, autocommit=True) as server,
+    ):
+        results.head = await describe(skutrail, server, http)
+        async with all_of(skutrail, Generators(skutrail.folder, http), plan) as who:
+            await warm_up(list(who.values()), report)
+
+            async def turns(names: Sequence[str], cell: Cell) -> None:
+                some = [who[name] for name in names]
+                repetitions, seconds = plan.repetitions, plan.seconds
+                results.lines += await take_turns(some, cell, repetitions=repetitions, seconds=seconds, report=report)
+
+            for skus in (HOT, SPREAD):
+                for clients in plan.clients:
+                    await turns((PGBENCH, MONOLITH, REST, READ), Cell(skus, clients))
+                await turns((BATCHED, GRPC), Cell(skus, plan.callers))
+            await set_flush_delay(server, plan.flush_ms)
+            for skus in (HOT, SPREAD):
+                await turns((PGBENCH, MONOLITH, REST), Cell(skus, plan.flush_clients, plan.flush_ms))
+            await set_flush_delay(server, 0)
+            results.memory = await memory.watch(skutrail, who[REST], plan, report)
+
+
+def _keep(results: Results) -> None:
+    folder = RESULTS / time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    folder.mkdir(parents=True)
+    (folder / "report.txt").write_text(as_text(results))
+    (folder / "report.json").write_text(as_json(results))
+    plots.draw(results, folder)
+    print(f"\nreport.txt, report.json and pictures are in bench/results/{folder.name}\n")
+
+
+def _stamped(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
