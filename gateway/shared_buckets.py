@@ -168,8 +168,10 @@ class _Lines:
 
     @asynccontextmanager
     async def lend(self, answer_s: float) -> AsyncIterator[rate_store.Connection]:
-        """A query inside fails when it takes longer than `answer_s`. Raises TimeoutError when no connection gets free, or
-        all were given up meanwhile."""
+        """A query inside fails when it takes longer than `answer_s`.
+
+        Raises TimeoutError when no connection gets free, or all were given up meanwhile.
+        """
         async with asyncio.timeout(LINE_S):
             await self._turns.acquire()
         try:
