@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 from bench import growth, memory, plots, product
-from bench.competitors import BATCHED, GRPC, MONOLITH, PGBENCH, READ, REST, all_of
+from bench.competitors import BATCHED, GRPC, MONOLITH, PGBENCH, READ, REST, Competitor, all_of
 from bench.lines import Cell
 from bench.load import GeneratorMissing, Generators, find_http_generator
 from bench.machine import describe
@@ -26,7 +26,7 @@ from bench.plan import FULL, HOT, QUICK, SPREAD, Plan
 from bench.product import set_flush_delay
 from bench.report import as_json, as_text
 from bench.results import Results
-from bench.rounds import Report, take_turns, warm_up
+from bench.rounds import Report, Turn, take_turns, warm_up
 from cli.local.children import ChildFailed, PartMissing
 
 RESULTS = Path(__file__).parent / "results"
@@ -85,21 +85,22 @@ async def _compete(results: Results, http: Path, report: Report) -> None:
         results.head = await describe(skutrail, server, http)
         async with all_of(skutrail, Generators(skutrail.folder, http), plan) as who:
             await warm_up(list(who.values()), report)
-
-            async def turns(names: Sequence[str], cell: Cell) -> None:
-                some = [who[name] for name in names]
-                repetitions, seconds = plan.repetitions, plan.seconds
-                results.lines += await take_turns(some, cell, repetitions=repetitions, seconds=seconds, report=report)
-
-            for skus in (HOT, SPREAD):
-                for clients in plan.clients:
-                    await turns((PGBENCH, MONOLITH, REST, READ), Cell(skus, clients))
-                await turns((BATCHED, GRPC), Cell(skus, plan.callers))
+            turns = [turn for skus in (HOT, SPREAD) for turn in _turns(plan, who, skus)]
+            await take_turns(turns, results.lines, plan=plan, report=report)
             await set_flush_delay(server, plan.flush_ms)
-            for skus in (HOT, SPREAD):
-                await turns((PGBENCH, MONOLITH, REST), Cell(skus, plan.flush_clients, plan.flush_ms))
+            cells = [Cell(skus, plan.flush_clients, plan.flush_ms) for skus in (HOT, SPREAD)]
+            slow = [Turn(cell, [who[PGBENCH], who[MONOLITH], who[REST]]) for cell in cells]
+            await take_turns(slow, results.lines, plan=plan, report=report)
             await set_flush_delay(server, 0)
             results.memory = await memory.watch(skutrail, who[REST], plan, report)
+
+
+def _turns(plan: Plan, who: Mapping[str, Competitor], skus: int) -> Sequence[Turn]:
+    single = [who[PGBENCH], who[MONOLITH], who[REST], who[READ]]
+    return [
+        *(Turn(Cell(skus, clients), single) for clients in plan.clients),
+        Turn(Cell(skus, plan.callers), [who[BATCHED], who[GRPC]]),
+    ]
 
 
 def _keep(results: Results) -> None:

@@ -15,7 +15,7 @@ from bench.lines import Cell, Line
 from bench.load import Generators
 from bench.plan import HOT, SPREAD, Plan
 from bench.product import Product
-from bench.rounds import Report, take_turns, warm_up
+from bench.rounds import Report, Turn, take_turns, warm_up
 
 
 async def of_the_chain(plan: Plan, http: Path, report: Report) -> AsyncGenerator[Line, None]:
@@ -55,7 +55,6 @@ async def _alone(http: Path) -> AsyncIterator[tuple[Product, Generators, Ledger,
 
 
 async def _measure(plan: Plan, competitor: Competitor, cell: Cell, report: Report, **note: int) -> Line:
-    (line,) = await take_turns(
-        [competitor], cell, repetitions=plan.repetitions, seconds=plan.seconds, report=report, note=note
-    )
-    return line
+    lines: list[Line] = []
+    await take_turns([Turn(cell, [competitor])], lines, plan=plan, report=report, note=note)
+    return lines[0]

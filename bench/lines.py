@@ -64,7 +64,7 @@ class Line:
 
     competitor: str
     cell: Cell
-    samples: Sequence[Sample | None]
+    samples: list[Sample | None]
     """None: the load itself failed."""
     note: Mapping[str, int] = field(default_factory=dict)
     """What grew, in a line that measures growth."""
@@ -104,18 +104,18 @@ class Line:
 
     @property
     def faults(self) -> Sequence[str]:
-        lost = ["a load failed"] if None in self.samples else []
+        lost = ["a load failed"] if None in self.samples else [] if self.samples else ["not measured"]
         return lost + [fault for sample in self.taken for fault in sample.findings.faults]
 
 
 def ratio(ours: Line, theirs: Line) -> float | None:
-    """Median over the repetitions of ours / theirs, each of one turn, so that a drifting machine cancels out.
+    """Median over the repetitions of ours / theirs, each within one, so that a drifting machine cancels out.
 
     None where either line is void.
     """
     if ours.is_void or theirs.is_void:
         return None
-    pairs = zip(ours.taken, theirs.taken, strict=True)
+    pairs = zip(ours.taken, theirs.taken, strict=False)
     return _median(one.load.per_second / other.load.per_second for one, other in pairs if other.load.accepted)
 
 

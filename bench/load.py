@@ -20,6 +20,7 @@ from cli.local.children import spawn, tail
 
 HERE = Path(__file__).parent
 GRACE_S = 1  # what was sent is answered within it, and clients connect
+CONNECTS_PER_S = 60  # to PostgreSQL, on a busy machine
 LATE_S = 60  # beyond it a generator is killed
 
 
@@ -58,14 +59,17 @@ class Generators:
         variables = {"tag": tag, "skus": cell.skus, "n": 0, "movements": movements}
         command = [
             *(str(postgres.binaries() / "pgbench"), "--no-vacuum", "--protocol=prepared"),
-            # Its clock runs while its clients still connect.
-            *(f"--client={cell.clients}", f"--jobs={min(2, cell.clients)}", f"--time={seconds + GRACE_S}"),
+            # Its clock, but not its speed, counts the time in which its clients connect.
+            *(f"--client={cell.clients}", f"--jobs={min(2, cell.clients)}"),
+            f"--time={seconds + GRACE_S + cell.clients // CONNECTS_PER_S}",
             *("--log", f"--log-prefix={logs}/log", f"--file={HERE / 'sql' / script}"),
             *(f"--define={name}={value}" for name, value in variables.items()),
             url,
         ]
         output = await self._run(command, seconds)
         done = int(_number(r"transactions actually processed: (\d+)", output))
+        if not done:
+            raise LoadFailed(f"pgbench recorded nothing within {seconds} s")
         failed = int(_number(r"number of failed transactions: (\d+)", output))
         per_second = _number(r"tps = ([\d.]+) \(without initial", output)
         p50_ms, p99_ms = _percentiles_ms(logs)

@@ -47,7 +47,7 @@ FULL = Plan(
 
 QUICK = Plan(
     name="quick",
-    limit_s=5 * 60,
+    limit_s=10 * 60,
     seconds=1,
     repetitions=1,
     clients=(64,),

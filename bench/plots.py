@@ -46,9 +46,9 @@ def _clients(results: Results, file: Path) -> Path:
     for axis, skus, title in zip(axes, (HOT, SPREAD), ("one hot SKU", f"{SPREAD:,} SKUs"), strict=True):
         for name, colour in COLOURS.items():
             lines = [results.line(name, Cell(skus, clients)) for clients in results.plan.clients]
-            _curve(axis, [(line.cell.clients, line) for line in lines if line], colour, name)
-        axis.set(title=title, xlabel="clients", ylabel="per second", xscale="log")
-        _number_ticks(axis, results.plan.clients)
+            _curve(axis, [(x, line) for x, line in enumerate(lines) if line], colour, name)
+        axis.set(title=title, xlabel="clients", ylabel="per second")
+        _ticks(axis, results.plan.clients)
     axes[0].legend(frameon=False)
     return _save(figure, file)
 
@@ -56,10 +56,9 @@ def _clients(results: Results, file: Path) -> Path:
 def _growth(results: Results, file: Path) -> Path:
     figure, axes = _panels(len(results.growth))
     for axis, (what, lines) in zip(axes, results.growth.items(), strict=True):
-        _curve(axis, [(line.note[what], line) for line in lines], COLOURS[REST], REST)
-        # symlog: the first point may be an empty table.
-        axis.set(xlabel=what, ylabel="writes per second", xscale="symlog")
-        _number_ticks(axis, [line.note[what] for line in lines])
+        _curve(axis, list(enumerate(lines)), COLOURS[REST], REST)
+        axis.set(xlabel=what, ylabel="writes per second")
+        _ticks(axis, [line.note[what] for line in lines])
     return _save(figure, file)
 
 
@@ -82,12 +81,12 @@ def _curve(axis: Any, points: Sequence[tuple[int, Line]], colour: str, label: st
     axis.plot([x for x, _ in sound], [line.per_second for _, line in sound], color=colour, label=label)
     dots = [(x, sample.load.per_second) for x, line in sound for sample in line.taken]
     axis.scatter([x for x, _ in dots], [y for _, y in dots], color=colour, s=9, alpha=0.6)
+
+
+def _ticks(axis: Any, values: Sequence[int]) -> None:
+    """Evenly spaced, whatever lies between them; and the axis of speed begins at nothing."""
+    axis.set_xticks(range(len(values)), [f"{value:,}" for value in values])
     axis.set_ylim(bottom=0)
-
-
-def _number_ticks(axis: Any, values: Sequence[int]) -> None:
-    axis.set_xticks(list(values), [f"{value:,}" for value in values], rotation=30, ha="right")
-    axis.minorticks_off()
 
 
 def _save(figure: Any, file: Path) -> Path:

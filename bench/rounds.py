@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
 
 from bench.competitors import Competitor
 from bench.lines import Cell, Line, Sample
 from bench.load import LoadFailed
+from bench.plan import Plan
 from bench.processes import cpu_s
 from bench.product import NotSettled
 
@@ -18,22 +20,35 @@ WARM_UP = Cell(skus=1, clients=8)
 _tags = (f"run{n}" for n in count())
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Who is loaded, one after the other, and with what."""
+
+    cell: Cell
+    competitors: Sequence[Competitor]
+
+
 async def take_turns(
-    competitors: Sequence[Competitor],
-    cell: Cell,
+    turns: Sequence[Turn],
+    lines: list[Line],
     *,
-    repetitions: int,
-    seconds: int,
+    plan: Plan,
     report: Report,
     note: Mapping[str, int] | None = None,
-) -> list[Line]:
-    """One line per competitor, in their order. Each repetition begins with another of them."""
-    samples: dict[str, list[Sample | None]] = {one.name: [] for one in competitors}
-    for repetition in range(repetitions):
-        for competitor in _from(competitors, repetition):
-            sample = await measure(competitor, cell, seconds, report)
-            samples[competitor.name].append(sample)
-    return [Line(one.name, cell, samples[one.name], note or {}) for one in competitors]
+) -> None:
+    """Adds a line per competitor of each turn, and then fills them: a run that is cut short keeps what it has.
+
+    Every repetition takes all turns, and begins each with another of its competitors.
+    """
+    begun = {
+        (turn.cell, one.name): Line(one.name, turn.cell, [], note or {}) for turn in turns for one in turn.competitors
+    }
+    lines += begun.values()
+    for repetition in range(plan.repetitions):
+        for turn in turns:
+            for competitor in _from(turn.competitors, repetition):
+                sample = await measure(competitor, turn.cell, plan.seconds, report)
+                begun[turn.cell, competitor.name].samples.append(sample)
 
 
 async def warm_up(competitors: Sequence[Competitor], report: Report) -> None:

@@ -12,6 +12,7 @@ from chassis.wire import to_json
 from gateway import body, idempotency, problems, requests
 from gateway.call import Call, respond
 from gateway.inventory import movement_message
+from gateway.shown import TRANSFER
 from gateway.writes import Write
 from skutrail.v1 import common_pb2, inventory_pb2
 
@@ -77,6 +78,6 @@ record_transfer = Write(
     model=requests.Transfer,
     send=_record_transfer,
     stored=inventory_pb2.RecordTransferReply,
-    show=lambda _, reply: respond(to_json(reply, only=("id", "entries"))),
+    show=lambda _, reply: respond(TRANSFER(reply)),
     owner=lambda upstream: upstream.inventory,
 )

@@ -13,6 +13,7 @@ from gateway import requests
 from gateway.call import Call, respond
 from gateway.cursors import Position
 from gateway.pages import Listing, after_id
+from gateway.shown import RECORDED
 from gateway.writes import Write
 from skutrail.v1 import common_pb2, inventory_pb2
 
@@ -26,7 +27,7 @@ async def _record(call: Call, movement: requests.Movement) -> tuple[inventory_pb
 
 
 def _show_entry(_: Call, entry: inventory_pb2.LedgerEntry) -> web.Response:
-    return respond(to_json(entry, only=("id", "sku", "warehouse", "qty", "balance", "created_at")))
+    return respond(RECORDED(entry))
 
 
 record_movement = Write(

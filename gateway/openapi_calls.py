@@ -1,6 +1,6 @@
 """What the table of routes does not say of a call: its name, what it answers with, and what may refuse it besides.
 
-The fields of an answer are those that its handler gives to chassis.wire.to_json; tests hold real answers against them.
+The fields of an answer are those by which its handler shows it (shown.py); tests hold real answers against them.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway import requests
+from gateway import requests, shown
 from gateway.openapi_schemas import Schema, Schemas, Shape, page_of, record, shaped
+from gateway.shown import Shown
 from gateway.validation import Strict
-from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2, webhooks_pb2
+from skutrail.v1 import events_pb2, inventory_pb2, webhooks_pb2
 
 
 @dataclass(frozen=True)
@@ -33,18 +34,17 @@ class Described:
     is_document: bool = False
 
 
-_entry = shaped(inventory_pb2.LedgerEntry)
-_recorded = shaped(
-    inventory_pb2.LedgerEntry, "RecordedMovement", only=("id", "sku", "warehouse", "qty", "balance", "created_at")
-)
-_transfer = shaped(inventory_pb2.RecordTransferReply, "Transfer", only=("id", "entries"))
-_balance = shaped(inventory_pb2.Balance, only=("sku", "warehouse", "balance", "as_of"))
-_level = shaped(inventory_pb2.Level)
-_shipment = shaped(shipments_pb2.Shipment, without=("version",))
-_queued = shaped(shipments_pb2.Shipment, "QueuedShipment", only=("id", "status", "label_url"))
-_order = shaped(orders_pb2.Order, only=("id", "status", "allocations"))
-_webhook = shaped(webhooks_pb2.Subscription, "Webhook")
-_event_type = shaped(webhooks_pb2.EventType)
+_entry = shaped(Shown(inventory_pb2.LedgerEntry))
+_recorded = shaped(shown.RECORDED)
+_transfer = shaped(shown.TRANSFER)
+_balance = shaped(Shown(inventory_pb2.Balance))
+_level = shaped(Shown(inventory_pb2.Level))
+_shipment = shaped(shown.SHIPMENT)
+_queued = shaped(shown.QUEUED)
+_order = shaped(shown.ORDER)
+_webhook = shaped(Shown(webhooks_pb2.Subscription, "Webhook"))
+_new_webhook = shaped(shown.NEW_WEBHOOK)
+_event_type = shaped(Shown(webhooks_pb2.EventType))
 
 
 def _batch(schemas: Schemas) -> Schema:
@@ -56,9 +56,8 @@ def _batch(schemas: Schemas) -> Schema:
 
 
 def _subscribed(schemas: Schemas) -> Schema:
-    published = schemas.message(webhooks_pb2.Subscription, "NewWebhook", only=("id", "url", "events", "created_at"))
-    # There only where we made it.
-    return {"allOf": [published, {"properties": {"secret": {"type": "string"}}}]}
+    # The secret is there only where we made it.
+    return {"allOf": [_new_webhook(schemas), {"properties": {"secret": {"type": "string"}}}]}
 
 
 def _alive(_: Schemas) -> Schema:
@@ -137,14 +136,17 @@ CALLS: Mapping[str, Described] = {
     "GET /openapi.json": Described("openapi", "Tell all of this to programs", _anything),
 }
 
+# As the webhooks service renders it.
 _ENTRY_EVENT = shaped(
-    inventory_pb2.LedgerEntry,
-    "LedgerEntryEvent",
-    only=("id", "sku", "warehouse", "qty", "reason", "reference", "balance", "seq", "created_at"),
+    Shown(
+        inventory_pb2.LedgerEntry,
+        "LedgerEntryEvent",
+        only=("id", "sku", "warehouse", "qty", "reason", "reference", "balance", "seq", "created_at"),
+    )
 )
 _EVENT_DATA = {
     "inventory.updated": _ENTRY_EVENT,
-    "inventory.shortfall": shaped(events_pb2.Shortfall),
+    "inventory.shortfall": shaped(Shown(events_pb2.Shortfall)),
     "order.updated": _order,
 }
 

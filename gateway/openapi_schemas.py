@@ -1,7 +1,7 @@
 """JSON schemas of what is sent and answered, out of the models and the contracts that the calls themselves use.
 
-A body is what its pydantic model takes. An answer is what chassis.wire.to_json makes of a message, with the same
-`only` and `without`: in the order of the contract, every field present, an absent optional one null.
+A body is what its pydantic model takes. An answer is what a gateway.shown.Shown makes of a message: in the order of the
+contract where that names no other, every field present, an absent optional one null.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
-from google.protobuf.message import Message
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from chassis.wire import enum_name
 from gateway.requests import PAGE_MAX
+from gateway.shown import Shown
 from gateway.validation import Strict
 
 Schema = dict[str, Any]
@@ -60,11 +60,8 @@ class Schemas:
             self.add(name + _BODY_SUFFIX, inner)
         return self.add(model.__name__ + _BODY_SUFFIX, schema)
 
-    def message(
-        self, of: type[Message], name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()
-    ) -> Schema:
-        """Named as the contract names it, where nothing else is said."""
-        return self._described(of.DESCRIPTOR, name, only, without)
+    def message(self, shown: Shown[Any]) -> Schema:
+        return self._described(shown.of.DESCRIPTOR, shown.name, shown.only, shown.without)
 
     def _described(self, message: Any, name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()) -> Schema:
         fields = message.fields_by_name
@@ -135,8 +132,8 @@ class _Plain(GenerateJsonSchema):
 Shape = Callable[[Schemas], Schema]
 
 
-def shaped(of: type[Message], name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()) -> Shape:
-    return lambda schemas: schemas.message(of, name, only, without)
+def shaped(shown: Shown[Any]) -> Shape:
+    return lambda schemas: schemas.message(shown)
 
 
 def page_of(row: Shape) -> Shape:

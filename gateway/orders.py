@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from chassis import rpc
-from chassis.wire import to_json
 from gateway import requests
 from gateway.call import Call, respond
 from gateway.cursors import Position
 from gateway.pages import Listing, after_id
+from gateway.shown import ORDER
 from skutrail.v1 import orders_pb2
-
-_PUBLISHED = ("id", "status", "allocations")
 
 
 async def get_order(call: Call) -> web.Response:
     wanted = orders_pb2.GetOrderRequest(tenant_id=call.tenant_id, id=call.id)
-    return respond(to_json(await rpc.call(call.upstream.orders.GetOrder, wanted), only=_PUBLISHED))
+    return respond(ORDER(await rpc.call(call.upstream.orders.GetOrder, wanted)))
 
 
 async def _fetch_orders(call: Call, limit: int, after: Position) -> tuple[Sequence[orders_pb2.Order], bool]:
@@ -30,4 +28,4 @@ async def _fetch_orders(call: Call, limit: int, after: Position) -> tuple[Sequen
     return reply.orders, reply.has_more
 
 
-list_orders = Listing(fetch=_fetch_orders, show=lambda order: to_json(order, only=_PUBLISHED), position_of=after_id)
+list_orders = Listing(fetch=_fetch_orders, show=ORDER, position_of=after_id)

@@ -174,10 +174,7 @@ Limit = Annotated[int, BeforeValidator(_limit)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
 
 
-_RECEIPTS_ADD: JsonDict = {
-    "if": {"properties": {"reason": {"const": "receipt"}}},
-    "then": {"properties": {"qty": {"minimum": 1}}},
-}
+_RECEIPTS_ADD: JsonDict = {"not": {"properties": {"reason": {"const": "receipt"}, "qty": {"maximum": 0}}}}
 
 
 class Movement(Strict):

@@ -144,7 +144,8 @@ class _Lines:
     """The connections to a store that answers. After the first failure all of them are given up together."""
 
     def __init__(self) -> None:
-        self._idle: asyncio.LifoQueue[rate_store.Connection] = asyncio.LifoQueue()
+        self._idle: list[rate_store.Connection] = []
+        self._turns = asyncio.Semaphore(CONNECTIONS)  # in the order of asking: who just came must not pass who waits
         self._is_closed = False
 
     @classmethod
@@ -153,7 +154,7 @@ class _Lines:
         lines = cls()
         try:
             for _ in range(CONNECTIONS):
-                lines._idle.put_nowait(await rate_store.connect(url))
+                lines._idle.append(await rate_store.connect(url))
             await lines.sweep()  # whoever takes connections need not have the table, or answer
         except BaseException:
             await lines.close()
@@ -167,22 +168,34 @@ class _Lines:
 
     @asynccontextmanager
     async def lend(self, answer_s: float) -> AsyncIterator[rate_store.Connection]:
-        """Raises TimeoutError when none gets free; a query inside that takes longer than `answer_s` fails."""
+        """A query inside fails when it takes longer than `answer_s`.
+
+        Raises TimeoutError when no connection gets free, or all were given up meanwhile.
+        """
         async with asyncio.timeout(LINE_S):
-            connection = await self._idle.get()
+            await self._turns.acquire()
         try:
-            with _hung_up_after(connection, answer_s):
-                yield connection
-        finally:
             if self._is_closed:
-                await connection.close()
-            else:
-                self._idle.put_nowait(connection)
+                raise TimeoutError
+            connection = self._idle.pop()
+            try:
+                with _hung_up_after(connection, answer_s):
+                    yield connection
+            finally:
+                await self._return(connection)
+        finally:
+            self._turns.release()
+
+    async def _return(self, connection: rate_store.Connection) -> None:
+        if self._is_closed:
+            await connection.close()
+        else:
+            self._idle.append(connection)
 
     async def close(self) -> None:
         self._is_closed = True
-        while not self._idle.empty():
-            await self._idle.get_nowait().close()
+        while self._idle:
+            await self._idle.pop().close()
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from chassis import rpc
-from chassis.wire import Json, to_json
 from gateway import requests
 from gateway.call import Call, respond
 from gateway.cursors import Position
 from gateway.pages import Listing, after_id
+from gateway.shown import QUEUED, SHIPMENT
 from gateway.writes import Write
 from skutrail.v1 import inventory_pb2, shipments_pb2
 
@@ -30,8 +30,7 @@ async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.
 
 
 def _show_created(_: Call, reply: shipments_pb2.CreateShipmentReply) -> web.Response:
-    shown = to_json(reply.shipment, only=("id", "status", "label_url"))
-    return respond(shown, status=202, location=f"/v1/shipments/{reply.shipment.id}")
+    return respond(QUEUED(reply.shipment), status=202, location=f"/v1/shipments/{reply.shipment.id}")
 
 
 create_shipment = Write(
@@ -45,11 +44,7 @@ create_shipment = Write(
 
 async def get_shipment(call: Call) -> web.Response:
     wanted = shipments_pb2.GetShipmentRequest(tenant_id=call.tenant_id, id=call.id)
-    return respond(_show(await rpc.call(call.upstream.shipments.GetShipment, wanted)))
-
-
-def _show(shipment: shipments_pb2.Shipment) -> Json:
-    return to_json(shipment, without=("version",))
+    return respond(SHIPMENT(await rpc.call(call.upstream.shipments.GetShipment, wanted)))
 
 
 async def _fetch(call: Call, limit: int, after: Position) -> tuple[Sequence[shipments_pb2.Shipment], bool]:
@@ -65,7 +60,7 @@ async def _fetch(call: Call, limit: int, after: Position) -> tuple[Sequence[ship
     return reply.shipments, reply.has_more
 
 
-list_shipments = Listing(fetch=_fetch, show=_show, position_of=after_id)
+list_shipments = Listing(fetch=_fetch, show=SHIPMENT, position_of=after_id)
 
 
 async def get_label(call: Call) -> web.Response:

@@ -12,6 +12,7 @@ from gateway import requests, validation
 from gateway.call import Call, respond
 from gateway.cursors import Position
 from gateway.pages import Listing, after_id, page
+from gateway.shown import NEW_WEBHOOK
 from gateway.writes import Write
 from skutrail.v1 import webhooks_pb2
 
@@ -25,7 +26,7 @@ async def _subscribe(call: Call, wanted: requests.Subscription) -> tuple[webhook
 
 
 def _show_subscribed(_: Call, reply: webhooks_pb2.SubscribeReply) -> web.Response:
-    shown = to_json(reply.subscription, only=("id", "url", "events", "created_at"))
+    shown = NEW_WEBHOOK(reply.subscription)
     if reply.HasField("made_secret"):
         # The only answer that ever holds a secret, and only one that we made ourselves.
         shown["secret"] = reply.made_secret

@@ -2,12 +2,13 @@
 
 import re
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chassis import trace
 from chassis.clock import utc_now
-from chassis.ids import new_id
+from chassis.ids import earliest_id, new_id
 
 GOOD = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -29,6 +30,25 @@ def test_ids_sort_by_their_time_of_birth() -> None:
     ids = [born[at] for at in sorted(born)]
 
     assert ids == sorted(ids)
+
+
+def test_the_ids_of_an_instant_lie_between_its_bounds() -> None:
+    before = utc_now()
+    born = new_id("inv")
+
+    assert earliest_id("inv", before) <= born < earliest_id("inv", utc_now(), timedelta(milliseconds=1))
+    assert earliest_id("inv", before, timedelta(seconds=1)) > born
+
+
+def test_there_are_bounds_for_every_time() -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+    bounds = [
+        earliest_id("inv", at, shift) for at in (first, last) for shift in (-timedelta(days=1), timedelta(days=1))
+    ]
+
+    assert bounds == sorted(bounds)
+    assert {len(bound) for bound in bounds} == {len(new_id("inv"))}
 
 
 def test_now_knows_its_zone() -> None:

@@ -19,10 +19,11 @@ from tests.gateway.asking import Caller
 from tests.gateway.test_docs import PAGES
 from tests.running import RunningStack
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 REFERENCE = "/docs/reference"
 PHONE_WIDTH = 360
+WAIT_MS = 100_000  # drawing takes a second, and many on a machine that is busy
 
 
 @dataclass
@@ -52,6 +53,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture
 async def tab(browser: Browser, stack: RunningStack) -> AsyncIterator[Tab]:
     context = await browser.new_context(base_url=stack.base_url, viewport={"width": 1200, "height": 900})
+    context.set_default_timeout(WAIT_MS)
     tab = Tab(await context.new_page())
     tab.page.on("console", tab.hear)
     tab.page.on("pageerror", lambda error: tab.said.append(str(error)))
@@ -134,6 +136,14 @@ async def test_the_five_calls_can_be_tried_from_the_page(tab: Tab, stack: Runnin
     assert (status, webhook["events"]) == (201, ["shipment.created", "inventory.updated"])
     assert (await newcomer.get(f"/v1/webhooks/{webhook['id']}")).json["url"] == webhook["url"]
     assert_kept_to_itself(tab, stack.base_url)
+
+
+async def test_a_link_to_a_call_opens_it(tab: Tab) -> None:
+    await tab.page.goto("/docs")
+
+    await tab.page.locator("a[href$='get_order']").click()
+
+    await tab.page.locator("#operations-Orders-get_order.is-open").wait_for()
 
 
 async def test_the_page_forgets_the_key(tab: Tab, newcomer: Caller) -> None:

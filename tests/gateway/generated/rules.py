@@ -1,4 +1,4 @@
-"""What schemathesis is told of us: values of our own formats, and two rules that every answer keeps.
+"""What schemathesis is told of us: values of our own formats, and three rules that every answer keeps.
 
 It loads this module into a process of its own (schemathesis.toml); test_generated_requests.py starts it.
 """
@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import schemathesis
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation.meta import CoveragePhaseData
 
@@ -32,11 +33,14 @@ schemathesis.openapi.format(
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """The coverage phase tries one key everywhere, and only the first request would pass: each gets one of its own."""
+    """The coverage phase tries one key everywhere, and only the first request would pass: each gets one of its own.
+    And the published example names a host that may exist: nothing is delivered there either."""
     data = case.meta.phase.data
     is_about_headers = getattr(data, "parameter_location", None) is ParameterLocation.HEADER
     if isinstance(data, CoveragePhaseData) and not is_about_headers and "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid4())
+    if isinstance(case.body, dict) and isinstance(url := case.body.get("url"), str):
+        case.body["url"] = url.replace("//your.app", "//your.invalid")
 
 
 # A valid request may still be refused for what it means. Every reason for which it may:
@@ -86,6 +90,21 @@ def _is_beyond_schemas(error: dict[str, str], body: Any) -> bool:
 
 def _member(value: Any, step: str) -> Any:
     return value[int(step)] if isinstance(value, list) else value[step.replace("~1", "/").replace("~0", "~")]
+
+
+@schemathesis.check
+def nothing_is_accepted_that_breaks_the_document(ctx: Any, response: Any, case: Any) -> None:
+    """Besides negative_data_rejection, which lets unknown members and parameters pass. Open routes read neither."""
+    told = case.operation.definition.raw
+    if response.status_code >= 300 or not told["security"]:
+        return
+    unknown = {*(case.query or {})} - {parameter.get("name") for parameter in told["parameters"]}
+    assert not unknown, f"accepted parameters: {unknown}"
+    if "requestBody" in told:
+        schema = told["requestBody"]["content"]["application/json"]["schema"]
+        whole = {**schema, "components": case.operation.schema.raw_schema["components"]}
+        faults = [error.message for error in Draft202012Validator(whole).iter_errors(case.body)]
+        assert not faults, f"accepted: {faults}"
 
 
 @schemathesis.check
