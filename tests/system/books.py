@@ -12,6 +12,8 @@ import psycopg
 from psycopg.rows import class_row
 
 from cli.local.stack import Stack
+from services.webhooks.domain import EVENT_TYPES
+from tests.system.outboxes import ANNOUNCERS, Announced, announced
 
 Place = tuple[str, str]
 """SKU and warehouse."""
@@ -67,15 +69,6 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class Announced:
-    """A row of an outbox that is public."""
-
-    event_id: str
-    subject: str
-    is_published: bool
-
-
-@dataclass(frozen=True)
 class Books:
     entries: list[Entry]
     balances: list[Balance]
@@ -90,14 +83,14 @@ class Books:
 
 async def read_books(stack: Stack, tenant_id: str) -> Books:
     """All that the services know of a tenant, as the owners of their databases see it."""
-    own = {"tenant": tenant_id, "keys": f"{tenant_id}/%"}
+    own = {"tenant": tenant_id}
 
     async def rows(service: str, kind: type[Any], query: str) -> list[Any]:
         async with await psycopg.AsyncConnection.connect(stack.databases[service].owner) as connection:
             cursor = connection.cursor(row_factory=class_row(kind))
             return await (await cursor.execute(query, own)).fetchall()
 
-    announcers, services = ("inventory", "shipments", "orders"), ("inventory", "shipments", "orders", "webhooks")
+    outboxes = [await announced(stack, name, tenant_id) for name in ANNOUNCERS]
     return Books(
         entries=await rows("inventory", Entry, _ENTRIES),
         balances=await rows("inventory", Balance, _BALANCES),
@@ -105,8 +98,8 @@ async def read_books(stack: Stack, tenant_id: str) -> Books:
         shipments=await rows("shipments", Shipment, _SHIPMENTS),
         parcels=await rows("shipments", Parcel, _PARCELS),
         labels=(await rows("shipments", dict, _LABELS))[0]["count"],
-        announced=[row for name in announcers for row in await rows(name, Announced, _ANNOUNCED)],
-        parked=sum([(await rows(name, dict, _PARKED))[0]["count"] for name in services]),
+        announced=[one for outbox in outboxes for one in outbox if one.type in EVENT_TYPES],
+        parked=sum([(await rows(name, dict, _PARKED))[0]["count"] for name in (*ANNOUNCERS, "webhooks")]),
     )
 
 
@@ -217,7 +210,3 @@ _SHIPMENTS = "SELECT id, order_id, status, line_items, allocations FROM shipment
 _PARCELS = "SELECT shipment_id, warehouse, label_status, tracking_number FROM parcel WHERE tenant_id = %(tenant)s"
 _LABELS = "SELECT count(*) AS count FROM label WHERE tenant_id = %(tenant)s"
 _PARKED = "SELECT count(*) AS count FROM parked_event"
-_ANNOUNCED = """
-    SELECT event_id, subject, published_at IS NOT NULL AS is_published FROM outbox
-    WHERE key LIKE %(keys)s AND subject <> 'skutrail.allocation.changed'
-"""

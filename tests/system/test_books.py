@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.system.books import (
-    Announced,
     Balance,
     Books,
     Entry,
@@ -18,6 +17,7 @@ from tests.system.books import (
     faults_of_shipments,
     faults_of_the_ledger,
 )
+from tests.system.outboxes import Announced
 
 NOON = datetime(2026, 4, 22, 12, tzinfo=UTC)
 RECEIPT = Entry("inv_1", "A", "EAST", seq=1, qty=5, balance=5, created_at=NOON)
@@ -32,7 +32,7 @@ SOUND = Books(
     shipments=[SHIPPED, WAITING],
     parcels=[Parcel("shp_1", "EAST", "ready", "SKTT1")],
     labels=1,
-    announced=[Announced(f"evt_{number}", "skutrail.inventory.updated", is_published=True) for number in (1, 2)],
+    announced=[Announced(f"evt_{number}", "inventory.updated", is_published=True) for number in (1, 2)],
     parked=0,
 )
 TOLD = {
