@@ -42,6 +42,10 @@ class KeyRing:
         self._strangers = asyncio.Semaphore(STRANGERS_MAX)
         self._rechecks = asyncio.Semaphore(RECHECKS_MAX)
 
+    def known(self, secret: str) -> ApiKey | None:
+        """The key behind a secret that was presented lately, without a look-up."""
+        return self._known.get(digest_of(secret), self._clock())
+
     def is_stranger(self, secret: str) -> bool:
         """True for a key that has its form and of which nothing is remembered: only the database knows it, if any."""
         if not is_well_formed(secret):
@@ -58,12 +62,10 @@ class KeyRing:
             return _EXAMPLE
         if not is_well_formed(secret):
             return None
-        digest, now = digest_of(secret), self._clock()
-        if (key := self._known.get(digest, now)) is not None:
+        if (key := self.known(secret)) is not None:
             return key
-        if self._unknown.holds(digest, now):
-            return None
-        return await self._look_up_once(digest)
+        digest = digest_of(secret)
+        return None if self._unknown.holds(digest, self._clock()) else await self._look_up_once(digest)
 
     async def _look_up_once(self, digest: bytes) -> ApiKey | None:
         # Requests that present one key at the same moment share one look-up.

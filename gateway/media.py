@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from aiohttp import web
 
@@ -20,6 +21,7 @@ def refuse_unacceptable(request: web.Request, produced: str) -> None:
         raise Fault("not_acceptable", f"This path answers with {produced}.")
 
 
+@lru_cache(maxsize=1024)  # callers that differ in it are few
 def is_accepted(accept: str, media_type: str) -> bool:
     """Whether an Accept header admits a media type: the most specific range that matches decides."""
     kind = media_type.partition("/")[0]
@@ -51,8 +53,13 @@ def _weight(parameters: Sequence[str]) -> float:
 def refuse_unsupported(request: web.Request) -> None:
     """Raises Fault `unsupported_media_type` for a body that is not plain JSON in UTF-8."""
     types = request.headers.getall("Content-Type", [])
-    if len(types) != 1 or request.content_type != JSON or (request.charset or "utf-8").lower() != "utf-8":
+    is_plain = types == [JSON]  # as most write it; the rest is parsed
+    if not (is_plain or (len(types) == 1 and _is_json(request))):
         raise Fault("unsupported_media_type", "Send the body as application/json in UTF-8.", accept=JSON)
     codings = ",".join(request.headers.getall("Content-Encoding", ["identity"]))
     if codings.strip().lower() != "identity":
         raise Fault("unsupported_media_type", "Send the body without a content coding.", accept_encoding="identity")
+
+
+def _is_json(request: web.Request) -> bool:
+    return request.content_type == JSON and (request.charset or "utf-8").lower() == "utf-8"
