@@ -69,17 +69,16 @@ def make_event(
     key: str,
     at: datetime,
     new_id: IdMaker,
-    cause: trace.Trace | None = None,
     **data: Any,
 ) -> events_pb2.Event:
-    """An event that a request causes, by default the current one. `data` is one member of the contract's oneof."""
+    """An event that the current request causes. `data` is one member of the contract's oneof."""
     return events_pb2.Event(
         id=new_id("evt"),
         type=event_type,
         tenant_id=tenant_id,
         key=key,
         occurred_at=wire.timestamp(at),
-        traceparent=(cause or trace.current()).traceparent,
+        traceparent=trace.current().traceparent,
         **data,
     )
 

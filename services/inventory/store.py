@@ -189,12 +189,12 @@ async def lock_stocks_of_skus(tx: AsyncConnection, tenant_id: str, skus: Iterabl
 
 
 async def read_stock(tx: AsyncConnection, key: StockKey) -> Stock:
-    return (await read_stocks(tx, [key])).get(key) or Stock(key)
+    return stocks_of(await tx.execute(*reading([key]))).get(key) or Stock(key)
 
 
-async def read_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
-    """The balances of those keys that have moved, in one snapshot."""
-    return stocks_of(await tx.execute(_BALANCES, _key_columns(sorted(set(keys)))))
+def reading(keys: Iterable[StockKey]) -> Query:
+    """The balances of the keys, in one snapshot; `stocks_of` takes its rows. Those that never moved are missing."""
+    return _BALANCES, _key_columns(sorted(set(keys)))
 
 
 def saving_stocks(stocks: Sequence[Stock]) -> Query:
