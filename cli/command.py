@@ -10,6 +10,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import psycopg
+import sqlalchemy.exc
 import typer
 
 from chassis import logs
@@ -34,6 +36,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (Fault, ValueError) as error:
         fail(error.detail if isinstance(error, Fault) else str(error))
+    except sqlalchemy.exc.ArgumentError:
+        fail("The database's URL cannot be read. It looks like postgresql://role:password@host:port/database.")
+    except sqlalchemy.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.UndefinedTable):
+            raise
+        fail(f"In that database {_first_line(error.orig)}. Is it the right one, and has skutrail migrate run on it?")
 
 
 def fail(message: str) -> NoReturn:
@@ -42,9 +50,16 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def _first_line(error: Exception) -> str:
+    """As PostgreSQL says it: the lines that follow quote our SQL."""
+    return str(error).partition("\n")[0]
+
+
 def _running_stack(option: str) -> dict[str, Any]:
     file = Path(os.environ.get("SKUTRAIL_HOME") or ".skutrail") / "stack.json"
     try:
         return dict(json.loads(file.read_text()))
     except FileNotFoundError:
-        fail(f"No stack runs in {file.parent}. Start one, or say where by {option}.")
+        fail(
+            f"No stack runs in {file.parent.absolute()}. Start one, name its folder by SKUTRAIL_HOME, or use {option}."
+        )

@@ -8,8 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,7 +18,6 @@ from cli import keys, parked
 
 app = typer.Typer(
     name="skutrail",
-    help="Skutrail: one API for stock and its trail.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -26,6 +26,21 @@ app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
 app.add_typer(parked.app, name="parked", help="List the events that no handler could take, and hand them back.")
 
 DEFAULT_HTTP_PORT = 8080
+
+
+def _show_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"skutrail {version('skutrail')}")
+        raise typer.Exit
+
+
+@app.callback()
+def skutrail(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Skutrail: one API for stock and its trail."""
 
 
 @app.command()

@@ -29,9 +29,19 @@ LISTED_MAX = 1_000  # per service
 ERROR_LENGTH_SHOWN = 100
 
 DatabaseUrl = Annotated[
-    str | None, typer.Option(help="The service's database. Without it, that of the stack that runs in SKUTRAIL_HOME.")
+    str | None,
+    typer.Option(
+        envvar="SKUTRAIL_DATABASE_URL",
+        help="The service's database. Without it, that of the stack that runs in SKUTRAIL_HOME.",
+    ),
 ]
-NatsUrl = Annotated[str | None, typer.Option(help="The NATS server. Without it, that of the running stack.")]
+NatsUrl = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SKUTRAIL_NATS_URL",
+        help="The NATS server, as a user who may ask for consumers. Without it, that of the running stack.",
+    ),
+]
 
 
 @app.command(name="list")

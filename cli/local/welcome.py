@@ -2,9 +2,12 @@
 
 import json
 import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from cli.local.home import Home
 from cli.local.stack import Stack
 from gateway.keys import EXAMPLE_KEY
 from gateway.openapi_examples import LEDGER_KEY, SENT
@@ -17,7 +20,8 @@ def welcome(stack: Stack, key: str) -> str:
   API    {stack.base_url}
   Docs   {stack.base_url}/docs
   Key    {key}
-         until the next start; for keys that stay: skutrail keys create
+         until the next start; for keys that stay, while it runs:
+         {keys_command(stack.home)}
   Logs   {stack.home.logs}{chosen}
 
 Try it (on this machine {EXAMPLE_KEY} works as a key, too):
@@ -26,6 +30,12 @@ Try it (on this machine {EXAMPLE_KEY} works as a key, too):
 
 ^C stops everything; the data stays in {stack.home.root}.
 """
+
+
+def keys_command(home: Home) -> str:
+    """Makes a key, pasted into any shell of this machine."""
+    program = shlex.quote(str(Path(sys.executable).with_name("skutrail")))
+    return f"SKUTRAIL_HOME={shlex.quote(str(home.root))} {program} keys create --account acme --mode test"
 
 
 def examples_of(base_url: str) -> list[str]:

@@ -37,10 +37,10 @@ class Ended:
 class Operator:
     home: Path
 
-    async def types(self, *arguments: str) -> Ended:
+    async def types(self, *arguments: str, **environment: str) -> Ended:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", COMMAND, *arguments),
-            env={**os.environ, "SKUTRAIL_HOME": str(self.home)},
+            env={**os.environ, "SKUTRAIL_HOME": str(self.home), **environment},
             stdout=PIPE,
             stderr=PIPE,
         )
@@ -127,6 +127,21 @@ async def test_an_event_that_several_consumers_parked_is_released_for_the_one_th
     assert named.code == 0
     left = await admin.rows("SELECT consumer FROM parked_event WHERE released_at IS NULL")
     assert left == [(labels.name,)]
+
+
+async def test_in_a_pod_the_database_and_nats_are_those_of_its_settings(
+    operator: Operator, database: Database, lane: Lane, database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    labels, event = lane.consumer("labels"), an_event(lane.type())
+    await lane.declare(labels)
+    await park(database, event, labels.name)
+    pod = {"SKUTRAIL_HOME": str(tmp_path / "none"), "SKUTRAIL_DATABASE_URL": database_url}
+
+    listed = await operator.types("list", "--service=orders", **pod)
+    released = await operator.types("release", "orders", event.id, **pod, SKUTRAIL_NATS_URL=nats_url)
+
+    assert event.id in listed.out
+    assert (released.code, await waiting(database)) == (0, [])
 
 
 async def test_what_cannot_be_released_stays_parked_and_the_operator_is_told_why(

@@ -1,11 +1,17 @@
 """The examples `skutrail up` prints are the published ones, and what bash makes of them is what the API understands."""
 
 import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from cli.local.welcome import examples_of
+from cli.local.home import Home
+from cli.local.welcome import examples_of, keys_command
+from cli.provision import DatabaseUrls
+from gateway.keys import is_well_formed
 from tests.running import RunningStack
 
 # What the published examples answer with: field by field, in this order.
@@ -50,3 +56,13 @@ async def test_the_printed_examples_answer_as_published(stack: RunningStack) -> 
             answers.append((status, list(body)))
 
     assert answers == ANSWERS
+
+
+async def test_the_printed_command_makes_a_key(databases: Mapping[str, DatabaseUrls], tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.stack_file.write_text(json.dumps({"databases": {"gateway": databases["gateway"].application}}))
+
+    shell = await asyncio.create_subprocess_exec("bash", "-c", keys_command(home), stdout=asyncio.subprocess.PIPE)
+    output, _ = await shell.communicate()
+
+    assert is_well_formed(output.decode().strip())

@@ -6,9 +6,11 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.provision import DatabaseUrls
 from gateway import keys
 from tests.gateway.conftest import Door
 
@@ -70,6 +72,7 @@ async def test_what_is_mistyped_is_told_in_one_line_and_makes_nothing(door: Door
         ("create", "--account=acme", "--mode=prod", database),
         ("create", "--account=acme", "--mode=test", "--limit=lots", database),
         ("list", "--database-url=postgresql://nobody:x@127.0.0.1:1/none"),
+        ("list", "--database-url=gateway"),
         ("list",),
     ]
 
@@ -79,3 +82,16 @@ async def test_what_is_mistyped_is_told_in_one_line_and_makes_nothing(door: Door
         assert (ended.code, ended.out) == (1, "")
         assert ended.err.startswith("skutrail: ")
         assert ended.err.count("\n") == 1, ended.err
+
+
+async def test_a_database_without_the_table_is_told_in_one_line(databases: Mapping[str, DatabaseUrls]) -> None:
+    ended = await skutrail("list", f"--database-url={databases['orders'].application}")
+
+    assert (ended.code, ended.err.count("\n")) == (1, 1), ended.err
+    assert ended.err.startswith('skutrail: In that database relation "api_key" does not exist.')
+
+
+async def test_where_no_stack_runs_is_told_in_full() -> None:
+    ended = await skutrail("list", SKUTRAIL_HOME="nowhere")
+
+    assert f"No stack runs in {Path.cwd()}/nowhere." in ended.err
