@@ -48,6 +48,8 @@ ROUTES = (
     Route("GET",    "/healthz",                   operate.healthz,              _OPEN),
     Route("GET",    "/readyz",                    operate.readyz,               _OPEN),
     Route("GET",    "/metrics",                   operate.metrics,              _OPEN),
+    Route("GET",    "/",                          docs.to_start,                _OPEN),
+    Route("GET",    "/docs/",                     docs.to_start,                _OPEN),
     Route("GET",    "/docs",                      docs.start,                   _OPEN),
     Route("GET",    "/docs/reference",            docs.reference,               _OPEN),
     Route("GET",    "/docs/idempotency",          docs.idempotency,             _OPEN),

@@ -15,22 +15,22 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from chassis.errors import ERRORS, NUMERIC_FACTS
-from gateway import idempotency, problems
+from chassis.errors import ERRORS
+from gateway import idempotency, openapi_problems, openapi_words, problems
 from gateway.call import Access, Route
-from gateway.openapi_calls import CALLS, EVENTS, UNCAUSED, Described
+from gateway.openapi_calls import CALLS, Described
+from gateway.openapi_events import deliveries
 from gateway.openapi_examples import ANSWERED, ASKED, SENT
 from gateway.openapi_groups import DESCRIPTION, GROUPS, group_of
 from gateway.openapi_headers import BUDGET, HEADERS
 from gateway.openapi_links import links
-from gateway.openapi_schemas import Schema, Schemas, parameters, record
+from gateway.openapi_schemas import Schema, Schemas, parameters
 from gateway.pages import Listing
 from gateway.requests import OrderId
 from gateway.writes import Write
 
 DOCUMENT = web.AppKey("DOCUMENT", bytes)
 
-_REASONS = {200: "Done.", 201: "Made.", 202: "Taken; the rest follows.", 204: "Done; there is nothing to tell."}
 _SENT_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -81,11 +81,11 @@ def render(routes: Sequence[Route]) -> bytes:
 def describe(routes: Sequence[Route]) -> Schema:
     """The document. Raises KeyError for a route that openapi_calls.py does not know."""
     schemas = Schemas()
-    schemas.add("Problem", _problem())
+    schemas.add("Problem", openapi_problems.schema())
     paths: dict[str, Schema] = {}
-    for route in routes:
+    for route in filter(is_told, routes):
         paths.setdefault(_path(route), {})[route.method.lower()] = _operation(route, schemas)
-    webhooks = {event: {"post": _delivery(event, schemas)} for event in EVENTS}
+    webhooks = deliveries(schemas)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Skutrail API", "version": version("skutrail"), "description": DESCRIPTION},
@@ -97,12 +97,18 @@ def describe(routes: Sequence[Route]) -> Schema:
             "schemas": schemas.named,
             "parameters": {"Idempotency-Key": _SENT_KEY},
             "headers": dict(HEADERS),
+            "examples": dict(openapi_problems.EXAMPLES),
             "securitySchemes": {
                 "api_key": {"type": "http", "scheme": "bearer", "description": "sk_test_... or sk_live_..."},
                 "link": {"type": "apiKey", "in": "query", "name": "token", "description": "That of a label_url."},
             },
         },
     }
+
+
+def is_told(route: Route) -> bool:
+    """All but a path with a slash at its end, which sends a browser to the one without."""
+    return route.path == "/" or not route.path.endswith("/")
 
 
 def _path(route: Route) -> str:
@@ -114,6 +120,7 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
     operation: Schema = {
         "operationId": call.name,
         "summary": call.summary,
+        "description": call.told,
         "tags": [group_of(route.path)],
         "security": _SECURITY[route.access],
         "parameters": [_exemplified(parameter, ASKED.get(call.name, {})) for parameter in _parameters(route)],
@@ -132,11 +139,14 @@ def _exemplified(parameter: Schema, examples: Mapping[str, str]) -> Schema:
 
 
 def _parameters(route: Route) -> list[Schema]:
-    in_path = [
-        {"name": name, "in": "path", "required": True, "schema": _ID} for name in re.findall(r"\{(\w+)\}", _path(route))
-    ]
+    in_path = [_in_path(name, _path(route)) for name in re.findall(r"\{(\w+)\}", _path(route))]
     keyed = [{"$ref": "#/components/parameters/Idempotency-Key"}] if route.method == "POST" else []
     return [*in_path, *parameters(route.query), *keyed]
+
+
+def _in_path(name: str, path: str) -> Schema:
+    told = openapi_words.of_id(path) if name == "id" else openapi_words.PARAMETERS[name]
+    return {"name": name, "in": "path", "required": True, "description": told, "schema": _ID}
 
 
 def _responses(route: Route, call: Described, schemas: Schemas) -> Iterator[tuple[str, Schema]]:
@@ -154,7 +164,7 @@ def _success(route: Route, call: Described, schemas: Schemas) -> Schema:
         *(["Idempotent-Replayed"] if route.method == "POST" else []),
         *(["ETag"] if call.is_document else []),
     ]
-    response: Schema = {"description": _REASONS[call.status], "headers": _headers(route, *more)}
+    response: Schema = {"description": call.answered, "headers": _headers(route, *more)}
     if call.status != 204:
         shape = {} if call.answer is None else {"schema": call.answer(schemas)}
         response["content"] = {call.media_type or route.produces: {**shape, **_example(ANSWERED, call)}}
@@ -194,10 +204,11 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
     ]
     narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
     schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]}
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
     return {
         "description": ". ".join(kind.title for kind in kinds) + ".",
         "headers": _headers(route, *more),
-        "content": {problems.MEDIA_TYPE: {"schema": schema}},
+        "content": {problems.MEDIA_TYPE: {"schema": schema, "examples": examples}},
     }
 
 
@@ -209,45 +220,3 @@ def _headers(route: Route, *more: str) -> Schema:
         *more,
     ]
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-
-
-def _problem() -> Schema:
-    """RFC 9457, as gateway.problems tells it; facts follow, and numbers are those of NUMERIC_FACTS."""
-    text, number = {"type": "string"}, {"type": "integer"}
-    error = record(
-        {"pointer": text, "parameter": text, "code": text, "detail": text}, may_lack=("pointer", "parameter")
-    )
-    facts = dict.fromkeys(sorted(NUMERIC_FACTS), number)
-    return record(
-        {
-            "type": text,
-            "title": text,
-            "status": number,
-            "detail": text,
-            "code": {"type": "string", "enum": list(ERRORS)},
-            "request_id": text,
-            "errors": {"type": "array", "items": error},
-            **facts,
-        },
-        may_lack=("errors", *facts),
-    )
-
-
-def _delivery(event: str, schemas: Schemas) -> Schema:
-    """What is posted to a subscriber (Standard Webhooks)."""
-    text = {"type": "string"}
-    moment = {"type": "string", "format": "date-time"}
-    body = record({"id": text, "type": {"const": event}, "timestamp": moment, "data": EVENTS[event](schemas)})
-    signed = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    return {
-        "operationId": event.replace(".", "_"),
-        "summary": "Posted to every webhook that asked for it",
-        **({"description": "Nothing causes it yet."} if event in UNCAUSED else {}),
-        "security": [],
-        "parameters": [{"name": name, "in": "header", "required": True, "schema": text} for name in signed],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {
-            "2XX": {"description": "Taken: it is not sent again."},
-            "410": {"description": "Nobody is here any more: the webhook is disabled."},
-        },
-    }

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway import requests, shown
+from gateway.openapi_events import UNCAUSED
 from gateway.openapi_schemas import Schema, Schemas, Shape, page_of, record, shaped
 from gateway.shown import Shown
 from gateway.validation import Strict
-from skutrail.v1 import events_pb2, inventory_pb2, webhooks_pb2
+from skutrail.v1 import inventory_pb2, webhooks_pb2
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Described:
 
     name: str
     summary: str
+    # What it does, in a sentence or two; and what its success says.
+    told: str
+    answered: str
     answer: Shape | None = None
     status: int = 200
     # Where it is not what the table says: open routes produce what they like.
@@ -48,7 +52,7 @@ _event_type = shaped(Shown(webhooks_pb2.EventType))
 
 
 def _batch(schemas: Schemas) -> Schema:
-    entries = {"type": "array", "items": _entry(schemas)}
+    entries = {"type": "array", "items": _entry(schemas), "description": "One for each movement, in its order."}
     recorded = record({"status": {"const": 200}, "entry": _entry(schemas)})
     refused = record({"status": {"type": "integer"}, "error": {"$ref": "#/components/schemas/Problem"}})
     results = {"type": "array", "items": {"oneOf": [recorded, refused]}}
@@ -57,7 +61,8 @@ def _batch(schemas: Schemas) -> Schema:
 
 def _subscribed(schemas: Schemas) -> Schema:
     # The secret is there only where we made it.
-    return {"allOf": [_new_webhook(schemas), {"properties": {"secret": {"type": "string"}}}]}
+    secret = {"type": "string", "description": "What deliveries are signed with. Keep it: it is not told again."}
+    return {"allOf": [_new_webhook(schemas), {"properties": {"secret": secret}}]}
 
 
 def _alive(_: Schemas) -> Schema:
@@ -65,11 +70,16 @@ def _alive(_: Schemas) -> Schema:
 
 
 def _ready(_: Schemas) -> Schema:
-    return record({"status": {"const": "ready"}, "away": {"type": "array", "items": {"type": "string"}}})
+    away = {"type": "array", "items": {"type": "string"}, "description": "Services by name; empty when all is well."}
+    return record({"status": {"const": "ready"}, "away": away})
 
 
 def _anything(_: Schemas) -> Schema:
     return {"type": "object"}
+
+
+def _page(name: str, summary: str) -> Described:
+    return Described(name, summary, "A page for people.", "The page.", media_type="text/html")
 
 
 _STOCK = ("insufficient_stock",)
@@ -78,82 +88,196 @@ _MOVEMENT = ("insufficient_stock", "version_conflict")
 # By method and path, as docs and metrics write them.
 CALLS: Mapping[str, Described] = {
     "POST /v1/inventory/ledger": Described(
-        "record_movement", "Record a receipt, pick, adjustment or transfer", _recorded, refusals=_MOVEMENT
+        "record_movement",
+        "Record a receipt, pick, adjustment or transfer",
+        "Adds one entry to the ledger, for good: what was wrong is put right by another entry. None takes a balance "
+        "below zero, and none but an adjustment takes what is held for somebody else.",
+        "Recorded: the entry, with the balance right after it.",
+        _recorded,
+        refusals=_MOVEMENT,
     ),
-    "GET /v1/inventory/ledger": Described("list_entries", "List the ledger, newest first", page_of(_entry)),
+    "GET /v1/inventory/ledger": Described(
+        "list_entries",
+        "List the ledger, newest first",
+        "The whole trail, or what the filters leave of it. That of one SKU in one warehouse is in the order of `seq`.",
+        "A page of entries.",
+        page_of(_entry),
+    ),
     "POST /v1/inventory/ledger/batch": Described(
-        "record_batch", "Record up to 1,000 movements, all or nothing or each for itself", _batch, refusals=_MOVEMENT
+        "record_batch",
+        "Record up to 1,000 movements, all or nothing or each for itself",
+        "With `atomic: true` one refusal refuses them all, and its `errors` name the lines. With `false` every line is "
+        "decided for itself.",
+        "All recorded: `entries`. Not atomic: `results`, one for each line in its order; look at the status of each.",
+        _batch,
+        refusals=_MOVEMENT,
     ),
-    "GET /v1/inventory/ledger/{id}": Described("get_entry", "Read one entry of the ledger", _entry),
+    "GET /v1/inventory/ledger/{id}": Described(
+        "get_entry", "Read one entry of the ledger", "Entries never change.", "The entry in full.", _entry
+    ),
     "POST /v1/inventory/transfers": Described(
-        "record_transfer", "Move stock from one warehouse to another", _transfer, refusals=_STOCK
+        "record_transfer",
+        "Move stock from one warehouse to another",
+        "Two entries of reason `transfer` in one commit: nobody sees the one without the other.",
+        "Recorded: both entries, out and in.",
+        _transfer,
+        refusals=_STOCK,
     ),
     "GET /v1/inventory/balance": Described(
-        "get_balance", "Read the balance of a SKU in a warehouse, as it is or as it was", _balance
+        "get_balance",
+        "Read the balance of a SKU in a warehouse, as it is or as it was",
+        "What never moved has a balance of 0. How much of it is held for shipments is told by `/v1/inventory/levels`.",
+        "The balance, and the instant at which it was true.",
+        _balance,
     ),
     "GET /v1/inventory/levels": Described(
-        "list_levels", "List what is on hand, held, available and waited for", page_of(_level)
+        "list_levels",
+        "List what is on hand, held, available and waited for",
+        "A row for each SKU in each warehouse, in their order: look here when a pick is refused for want of stock that "
+        "the balance seems to have.",
+        "A page of levels.",
+        page_of(_level),
     ),
     "POST /v1/shipments": Described(
         "create_shipment",
         "Ask for a shipment; stock and label follow",
+        "It is taken whether there is stock or not. All lines are allocated at once, in as few warehouses as can be; "
+        "until then it waits.",
+        "Taken: it is queued, and `Location` is where to follow it.",
         _queued,
         status=202,
         has_location=True,
     ),
-    "GET /v1/shipments": Described("list_shipments", "List shipments, newest first", page_of(_shipment)),
-    "GET /v1/shipments/{id}": Described("get_shipment", "Read a shipment in full", _shipment),
-    "GET /v1/shipments/{id}/label": Described(
-        "get_label", "Fetch the label, by an API key or by its signed link", is_document=True
+    "GET /v1/shipments": Described(
+        "list_shipments",
+        "List shipments, newest first",
+        "All of them, or those of an order or in a state.",
+        "A page of shipments.",
+        page_of(_shipment),
     ),
-    "GET /v1/orders": Described("list_orders", "List orders, the one heard of last first", page_of(_order)),
-    "GET /v1/orders/{id}": Described("get_order", "Read how far an order is, across warehouses", _order),
-    "GET /v1/webhooks": Described("list_webhooks", "List webhooks, newest first", page_of(_webhook)),
+    "GET /v1/shipments/{id}": Described(
+        "get_shipment",
+        "Read a shipment in full",
+        "How far it is, what is held for it and where, its parcels and its label.",
+        "The shipment as it is now.",
+        _shipment,
+    ),
+    "GET /v1/shipments/{id}/label": Described(
+        "get_label",
+        "Fetch the label, by an API key or by its signed link",
+        "A `label_url` is this call with a token, for browsers and printers. Until the label is bought: `not_found`.",
+        "The label, a PDF of 4x6 inches.",
+        is_document=True,
+    ),
+    "GET /v1/orders": Described(
+        "list_orders",
+        "List orders, the one heard of last first",
+        "All of them, or those in a state.",
+        "A page of orders.",
+        page_of(_order),
+    ),
+    "GET /v1/orders/{id}": Described(
+        "get_order",
+        "Read how far an order is, across warehouses",
+        "An order is what its shipments make it, and is there from the first of them on. Allocation follows a shipment "
+        "within a second.",
+        "The order as it is now.",
+        _order,
+    ),
+    "GET /v1/webhooks": Described(
+        "list_webhooks",
+        "List webhooks, newest first",
+        "Disabled ones, too; never with their secrets.",
+        "A page of webhooks.",
+        page_of(_webhook),
+    ),
     "POST /v1/webhooks/subscribe": Described(
-        "subscribe", "Subscribe a URL to events", _subscribed, status=201, has_location=True
+        "subscribe",
+        "Subscribe a URL to events",
+        "What happens from now on is posted there, [signed](/docs/webhooks). Every call makes one more webhook, even "
+        "for the same URL.",
+        "Made. `secret` is there if you sent none: it is told this once.",
+        _subscribed,
+        status=201,
+        has_location=True,
     ),
     "GET /v1/webhooks/event-types": Described(
-        "list_event_types", "List every event that a webhook may name", page_of(_event_type)
+        "list_event_types",
+        "List every event that a webhook may name",
+        f"With a sentence for each. These may be named and are not sent yet: {', '.join(UNCAUSED)}.",
+        "All event types, on one page; the description of each ends with whether it is not sent yet.",
+        page_of(_event_type),
     ),
-    "GET /v1/webhooks/{id}": Described("get_webhook", "Read a webhook, never with its secret", _webhook),
+    "GET /v1/webhooks/{id}": Described(
+        "get_webhook",
+        "Read a webhook, never with its secret",
+        "One that a 410 has disabled is shown as such.",
+        "The webhook.",
+        _webhook,
+    ),
     "PATCH /v1/webhooks/{id}": Described(
-        "change_webhook", "Change what is sent of a webhook", _webhook, body=requests.SubscriptionChange
+        "change_webhook",
+        "Change what is sent of a webhook",
+        "What you leave out stays as it is; the secret cannot be changed. Every attempt from now on goes to the new "
+        "URL, also of what happened before.",
+        "The webhook as it is now.",
+        _webhook,
+        body=requests.SubscriptionChange,
     ),
-    "DELETE /v1/webhooks/{id}": Described("delete_webhook", "End a webhook: nothing more is sent", status=204),
-    "GET /healthz": Described("healthz", "Tell whether the process is alive", _alive),
+    "DELETE /v1/webhooks/{id}": Described(
+        "delete_webhook",
+        "End a webhook: nothing more is sent",
+        "Deliveries that were due are not made. A second call answers `not_found`.",
+        "Ended; there is no body.",
+        status=204,
+    ),
+    "GET /healthz": Described(
+        "healthz",
+        "Tell whether the process is alive",
+        "Asks nobody else: for a probe that restarts.",
+        "It is.",
+        _alive,
+    ),
     "GET /readyz": Described(
-        "readyz", "Tell whether calls can be taken, and what is away", _ready, refusals=("unavailable",)
+        "readyz",
+        "Tell whether calls can be taken, and what is away",
+        "The gateway is ready as long as its own database is. Services that do not answer are named, and no reason to "
+        "send the calls of all others away.",
+        "Ready; `away` names what does not answer.",
+        _ready,
+        refusals=("unavailable",),
     ),
-    "GET /metrics": Described("metrics", "Tell what was counted, for Prometheus", media_type="text/plain"),
-    "GET /docs": Described("docs", "Show how to begin", media_type="text/html"),
-    "GET /docs/reference": Described("docs_reference", "Show all of this on a page", media_type="text/html"),
-    "GET /docs/idempotency": Described("docs_idempotency", "Show how to repeat a request", media_type="text/html"),
-    "GET /docs/webhooks": Described("docs_webhooks", "Show how to receive webhooks", media_type="text/html"),
-    "GET /docs/errors": Described("docs_errors", "Show what every error code means", media_type="text/html"),
+    "GET /metrics": Described(
+        "metrics",
+        "Tell what was counted, for Prometheus",
+        "Requests by route and status, how long they took, and the process itself.",
+        "The text format of Prometheus.",
+        media_type="text/plain",
+    ),
+    "GET /": Described(
+        "root",
+        "Lead to the first page",
+        "For browsers.",
+        "It is at /docs.",
+        status=302,
+        media_type="text/plain",
+        has_location=True,
+    ),
+    "GET /docs": _page("docs", "Show how to begin"),
+    "GET /docs/reference": _page("docs_reference", "Show all of this on a page"),
+    "GET /docs/idempotency": _page("docs_idempotency", "Show how to repeat a request"),
+    "GET /docs/webhooks": _page("docs_webhooks", "Show how to receive webhooks"),
+    "GET /docs/errors": _page("docs_errors", "Show what every error code means"),
     "GET /docs/assets/{version}/{name}": Described(
-        "docs_asset", "Fetch a file that the pages load", media_type="*/*", refusals=("not_found",), is_document=True
+        "docs_asset",
+        "Fetch a file that the pages load",
+        "Their address changes with their content: keep them for ever.",
+        "The file.",
+        media_type="*/*",
+        refusals=("not_found",),
+        is_document=True,
     ),
-    "GET /openapi.json": Described("openapi", "Tell all of this to programs", _anything),
+    "GET /openapi.json": Described(
+        "openapi", "Tell all of this to programs", "OpenAPI 3.1, as this gateway runs it.", "This document.", _anything
+    ),
 }
-
-# As the webhooks service renders it.
-_ENTRY_EVENT = shaped(
-    Shown(
-        inventory_pb2.LedgerEntry,
-        "LedgerEntryEvent",
-        only=("id", "sku", "warehouse", "qty", "reason", "reference", "balance", "seq", "created_at"),
-    )
-)
-_EVENT_DATA = {
-    "inventory.updated": _ENTRY_EVENT,
-    "inventory.shortfall": shaped(Shown(events_pb2.Shortfall)),
-    "order.updated": _order,
-}
-
-# The data of every public event that something announces. Nothing sends a webhook.ping.
-EVENTS: Mapping[str, Shape] = {
-    event: _EVENT_DATA.get(event, _shipment) for event in requests.EVENT_TYPES if event != "webhook.ping"
-}
-
-# What a webhook may name, and nothing makes happen so far.
-UNCAUSED = ("shipment.shipped", "shipment.delivered", "shipment.canceled", "webhook.ping")

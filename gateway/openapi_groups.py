@@ -27,4 +27,4 @@ def group_of(path: str) -> str:
     first, second = f"{path}/".split("/")[1:3]
     if first == "v1":
         return second.capitalize()
-    return "Pages" if first in ("docs", "openapi.json") else "Operating"
+    return "Pages" if first in ("", "docs", "openapi.json") else "Operating"

@@ -23,7 +23,7 @@ BUDGET = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Ra
 
 HEADERS: Mapping[str, Schema] = {
     "Request-Id": _always("Names this answer, in the log as well."),
-    "Location": _always("The path of what was made."),
+    "Location": _always("The path of what was made, or of where to go."),
     "ETag": _always("Of the document: send it back in If-None-Match."),
     "WWW-Authenticate": _always("The scheme, and what is wrong with what was sent."),
     "X-RateLimit-Limit": _maybe("Requests per window. Absent where no limit was looked at.", _NUMBER),

@@ -14,6 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from chassis.wire import enum_name
+from gateway import openapi_words
 from gateway.requests import PAGE_MAX
 from gateway.shown import Shown
 from gateway.validation import Strict
@@ -32,13 +33,7 @@ _SCALARS: Mapping[int, str] = {
     FieldDescriptor.TYPE_SINT64: "integer",
 }
 # What validators of requests.py know of a parameter, and its type does not say.
-_RULES: Mapping[str, Schema] = {
-    "limit": {"minimum": 1, "description": f"More than {PAGE_MAX} counts as {PAGE_MAX}."},
-    "cursor": {"description": "The next_cursor of the page before, sent with the same filters."},
-    "created_after": {"description": "Exclusive."},
-    "created_before": {"description": "Exclusive."},
-    "token": {"description": "That of a label_url; it stands for an API key."},
-}
+_RULES: Mapping[str, Schema] = {"limit": {"minimum": 1}}
 
 
 class Schemas:
@@ -48,7 +43,9 @@ class Schemas:
         self.named: dict[str, Schema] = {}
 
     def add(self, name: str, schema: Schema) -> Schema:
-        """Raises ValueError where the name already stands for something else."""
+        """Its fields get their words. Raises ValueError where the name already stands for something else."""
+        fields = schema.get("properties", {})
+        schema = {**schema, "properties": {field: _worded(name, field, told) for field, told in fields.items()}}
         if self.named.setdefault(name, schema) != schema:
             raise ValueError(f"two schemas are named {name}")
         return {"$ref": _REFERENCE + name}
@@ -99,9 +96,21 @@ def parameters(query: type[Strict]) -> list[Schema]:
     told = query.model_json_schema(schema_generator=_Plain)
     required = told.get("required", ())
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _sent(query, name, schema)}
+        _parameter(name, _sent(query, name, schema), is_required=name in required)
         for name, schema in told.get("properties", {}).items()
     ]
+
+
+def _parameter(name: str, schema: Schema, *, is_required: bool) -> Schema:
+    words = [openapi_words.PARAMETERS[name].format(page_max=PAGE_MAX), schema.pop("description", "")]
+    told = {"description": " ".join(filter(None, words)), "schema": schema}
+    return {"name": name, "in": "query", "required": is_required, **told}
+
+
+def _worded(schema: str, field: str, told: Schema) -> Schema:
+    """What it means, and then the rule that it brings along."""
+    words = [openapi_words.of_field(schema, field), told.get("description", "")]
+    return {**told, "description": " ".join(filter(None, words))}
 
 
 def _sent(query: type[Strict], name: str, schema: Schema) -> Schema:
@@ -140,7 +149,16 @@ def page_of(row: Shape) -> Shape:
     """What gateway.pages.page answers."""
 
     def shape(schemas: Schemas) -> Schema:
-        data = {"type": "array", "items": row(schemas)}
-        return record({"data": data, "has_more": {"type": "boolean"}, "next_cursor": nullable({"type": "string"})})
+        cursor = nullable({"type": "string"})
+        return record(
+            {
+                "data": {"type": "array", "items": row(schemas), "description": "The rows of this page."},
+                "has_more": {"type": "boolean", "description": "Whether another page follows."},
+                "next_cursor": {
+                    **cursor,
+                    "description": "Send it back as `cursor` for the next page; null on the last.",
+                },
+            }
+        )
 
     return shape

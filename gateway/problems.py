@@ -18,6 +18,8 @@ _CHALLENGES = {
     "authentication_required": 'Bearer realm="skutrail"',
     "invalid_api_key": 'Bearer realm="skutrail", error="invalid_token"',
 }
+# Facts that are names, with commas between them: lists in JSON.
+_LISTS = frozenset({"away"})
 _HEADERS_OF_FACTS = {
     "retry_after_s": "Retry-After",
     "allow": "Allow",
@@ -46,7 +48,7 @@ def problem(fault: Fault, request_id: str) -> dict[str, Any]:
         "code": fault.code,
         "request_id": fault.request_id or request_id,
         **({"errors": errors} if errors else {}),
-        **fault.facts,
+        **{name: str(fact).split(", ") if name in _LISTS else fact for name, fact in fault.facts.items()},
     }
 
 

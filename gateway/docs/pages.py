@@ -14,7 +14,7 @@ from chassis.idempotency import RETENTION
 from gateway.docs import curl, errors
 from gateway.docs.assets import ASSETS
 from gateway.idempotency import KEY_LENGTH_MAX
-from gateway.openapi_calls import UNCAUSED
+from gateway.openapi_events import UNCAUSED
 
 _TITLES = {
     "/docs": "Start",
@@ -40,6 +40,11 @@ _REFERENCE = Kind(
     f"{_NOWHERE}; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'",
     ("style.css", "swagger-ui.css", "reference.css"),
 )
+
+
+async def to_start(_: web.Request) -> web.Response:
+    """From the addresses that people type. Found, not for ever: a browser would never ask again."""
+    return web.Response(status=302, text="/docs\n", headers={"Location": "/docs"})
 
 
 async def start(request: web.Request) -> web.Response:

@@ -84,6 +84,17 @@ async def test_every_link_of_a_page_leads_somewhere(door: Door, path: str) -> No
         assert not anchor or anchor.startswith("/") or f'id="{anchor}"' in answer.body.decode(), link
 
 
+@pytest.mark.parametrize("path", ["/", "/docs/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+async def test_what_people_type_leads_to_the_first_page(door: Door, path: str, method: str) -> None:
+    url = door.caller.base_url + path
+
+    async with door.caller.session.request(method, url, allow_redirects=False) as answer:
+        told = answer.status, answer.headers.get("Location"), answer.headers.get("Allow")
+
+    assert told == ((405, None, "GET, HEAD") if method == "POST" else (302, "/docs", None))
+
+
 async def test_the_type_of_every_problem_lands_on_its_own_words(door: Door) -> None:
     html = await page(door.caller, "/docs/errors")
 

@@ -70,7 +70,7 @@ async def test_every_route_names_its_methods_to_whoever_comes_with_another(door:
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/nothing", "/v1/", "/v1", "/", "/v2/shipments", "/v1/shipments/", "/v1/shipments/a/b", "//v1/shipments"],
+    ["/v1/nothing", "/v1/", "/v1", "/v2/shipments", "/v1/shipments/", "/v1/shipments/a/b", "//v1/shipments"],
 )
 async def test_a_path_that_is_not_there_is_told_from_an_object_that_is_not_there(door: Door, path: str) -> None:
     assert_problem(await door.caller.get(path), 404, "route_not_found")
@@ -91,12 +91,15 @@ async def test_the_operators_pages_are_open_and_have_heads(door: Door, path: str
     assert head.body == b""
 
 
-async def test_readiness_names_what_is_away(door: Door) -> None:
+async def test_readiness_names_what_is_away(door: Door, keyless_door: Door) -> None:
+    services = ["inventory", "shipments", "orders", "webhooks"]
     answer = await door.caller.by("").get("/readyz")
+    without_database = await keyless_door.caller.by("").get("/readyz")
 
     # Services that are away are named, and no reason to send the traffic of all others away.
     assert answer.status == 200
-    assert answer.json == {"status": "ready", "away": ["inventory", "shipments", "orders", "webhooks"]}
+    assert answer.json == {"status": "ready", "away": services}
+    assert (without_database.status, without_database.json["away"]) == (503, [*services, "database"])
 
 
 @pytest.mark.parametrize("path", [SHIPMENTS, "/v1/orders/x", "/v1/nothing", "/healthz"])

@@ -35,6 +35,8 @@ PUBLIC = {
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    "GET /",
+    "GET /docs/",
     "GET /docs",
     "GET /docs/reference",
     "GET /docs/idempotency",

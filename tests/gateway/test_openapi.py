@@ -15,7 +15,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chassis.errors import ERRORS
 from chassis.wire import timestamp
-from gateway import openapi
+from gateway import openapi, openapi_events, openapi_words
 from gateway.app import ROUTES
 from gateway.openapi_examples import ANSWERED, SENT
 from services.webhooks import events
@@ -69,8 +69,10 @@ def assert_told(name: str, answer: Answer) -> None:
 def test_every_route_is_told_and_nothing_else() -> None:
     told = {(method.upper(), path) for path, methods in DOCUMENT["paths"].items() for method in methods}
 
-    assert told == {(route.method, re.sub(r":[^}]*}", "}", route.path)) for route in ROUTES}
-    assert len(OPERATIONS) == len(ROUTES)
+    # To linters a slash at the end is a mistake: the one path that has it only leads to the one without.
+    routes = [route for route in ROUTES if route.path != "/docs/"]
+    assert told == {(route.method, re.sub(r":[^}]*}", "}", route.path)) for route in routes}
+    assert len(OPERATIONS) == len(routes)
 
 
 def test_every_code_is_told_where_a_route_can_meet_it() -> None:
@@ -85,6 +87,49 @@ def test_every_code_is_told_where_a_route_can_meet_it() -> None:
         assert {ERRORS[code].http_status for code in told["code"]["enum"]} == {told["status"]["const"]}
     met_by_no_route = {"route_not_found", "method_not_allowed", "invalid_state"}
     assert {code for told in problems for code in told["code"]["enum"]} == ERRORS.keys() - met_by_no_route
+
+
+def test_every_call_field_parameter_and_event_is_told_in_words() -> None:
+    operations = [*OPERATIONS.values(), *(event["post"] for event in DOCUMENT["webhooks"].values())]
+    parameters = [parameter for told in operations for parameter in told["parameters"] if "$ref" not in parameter]
+    schemas = DOCUMENT["components"]["schemas"]
+    fields = {(name, field): told for name, schema in schemas.items() for field, told in schema["properties"].items()}
+
+    for told in (*operations, *parameters, *fields.values()):
+        assert told["description"].endswith((".", ")", "`", "sent yet.")), told
+    assert {key for key in openapi_words.FIELDS if not is_in_use(key, fields)} == set()
+
+
+def is_in_use(key: str, fields: Any) -> bool:
+    """Whether the words are those of a field that the document has."""
+    schema, _, field = key.rpartition(".")
+    return any(field == name and schema in ("", owner) for owner, name in fields)
+
+
+@pytest.mark.parametrize(
+    ("schema", "field", "meanings"),
+    [
+        ("Shipment", "status", openapi_words.SHIPMENT_STATUSES),
+        ("Order", "status", openapi_words.ORDER_STATUSES),
+        ("Parcel", "label_status", openapi_words.LABEL_STATUSES),
+        ("Webhook", "status", openapi_words.WEBHOOK_STATUSES),
+        ("LedgerEntry", "reason", openapi_words.REASONS),
+    ],
+)
+def test_every_status_and_reason_is_explained(schema: str, field: str, meanings: Any) -> None:
+    told = DOCUMENT["components"]["schemas"][schema]["properties"][field]
+
+    assert told["enum"] == list(meanings)
+    assert all(f"- `{value}`: " in told["description"] for value in told["enum"])
+
+
+def test_every_code_has_an_example_that_is_a_problem() -> None:
+    examples = DOCUMENT["components"]["examples"]
+
+    assert list(examples) == list(ERRORS)
+    for code, example in examples.items():
+        assert example["value"]["code"] == code
+        assert fits({"$ref": "#/components/schemas/Problem"}, example["value"]), code
 
 
 def test_it_is_openapi_3_1() -> None:
@@ -233,3 +278,11 @@ def test_every_event_is_delivered_as_told(event_type: str, event: events_pb2.Eve
 
 def test_every_event_that_is_announced_is_told() -> None:
     assert DOCUMENT["webhooks"].keys() == EVENTS.keys() == EVENT_TYPES.keys() - {"webhook.ping"}
+
+
+def test_an_event_is_told_in_one_sentence_everywhere_and_says_whether_it_is_sent_yet() -> None:
+    assert openapi_events.SENTENCES == EVENT_TYPES
+    assert tuple(event for event, said in EVENT_TYPES.items() if "Not sent yet." in said) == openapi_events.UNCAUSED
+    assert {
+        event: told["post"]["summary"] for event, told in DOCUMENT["webhooks"].items()
+    }.items() <= EVENT_TYPES.items()
