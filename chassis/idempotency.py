@@ -39,16 +39,19 @@ _CLAIM = text("""
 _FIND = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
-    JOIN idempotency_key k USING (tenant_id, key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
+    ) k
     WHERE k.expires_at > :now
 """)
 
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
 # What a batch finds out of many keys at once; those whose time is over are free again, and still in the way.
 _LOOK = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault, k.expires_at
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
     CROSS JOIN LATERAL (
-        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
     ) k
 """)
 _FORGET = text("""
