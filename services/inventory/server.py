@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 Reply = TypeVar("Reply", inventory_pb2.RecordBatchReply, inventory_pb2.RecordTransferReply)
 
 PAGE_MAX = 100
+VERIFYING_MAX = 2  # at once: what is left of the pool's connections is for those who write
 _REASONS = {int(reason): reason for reason in Reason}
 
 
@@ -41,6 +43,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         self._waker = waker
         self._clock = clock
         self._new_id = new_id
+        self._verifying = asyncio.Semaphore(VERIFYING_MAX)
 
     async def RecordMovements(
         self, request: inventory_pb2.RecordMovementsRequest, context: Context
@@ -102,7 +105,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     ) -> inventory_pb2.VerifyChainReply:
         key = StockKey(request.tenant_id, request.sku, request.warehouse)
         known = Whole(request.after_seq, request.after_hash) if request.after_seq else Whole()
-        stretch = await self._database.run(lambda tx: chain.verify_stretch(tx, key, known))
+        async with self._verifying:
+            stretch = await self._database.run(lambda tx: chain.verify_stretch(tx, key, known))
         return inventory_pb2.VerifyChainReply(
             seq=stretch.whole.seq,
             hash=stretch.whole.hash,
