@@ -11,14 +11,16 @@ entries is the balance: no sum is taken.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 
 from psycopg import AsyncConnection
 from psycopg.rows import namedtuple_row
 
+from services.inventory.archive import Link
 from services.inventory.chain import JUDGED, START
 from services.inventory.domain import StockKey
 
@@ -103,6 +105,16 @@ _STRAY_HOLDS = """
     GROUP BY tenant_id, sku, warehouse ORDER BY 1, 2, 3 LIMIT %(limit)s
 """
 
+_HASHES = """
+    SELECT (
+        SELECT hash FROM ledger_entry e
+        WHERE e.tenant_id = k.tenant_id AND e.sku = k.sku AND e.warehouse = k.warehouse AND e.seq = k.seq
+    ) AS hash
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[])
+        WITH ORDINALITY AS k (tenant_id, sku, warehouse, seq, number)
+    ORDER BY number
+"""
+
 Connection = AsyncConnection[Any]
 
 
@@ -121,6 +133,9 @@ class Scope:
     def narrow(self, sql: str) -> str:
         conditions = "".join(f" AND {name} = %(only_{name})s" for name in self.given)
         return sql.replace("{scope}", conditions)
+
+    def holds(self, key: StockKey) -> bool:
+        return all(getattr(key, name) == value for name, value in self.given.items())
 
     @property
     def bound(self) -> Mapping[str, str]:
@@ -195,6 +210,20 @@ async def audit(url: str, scope: Scope, tell: Callable[[Report], None]) -> Repor
 
     await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
     return look.report
+
+
+async def compare(url: str, scope: Scope, heads: Iterable[Link], report: Report) -> None:
+    """Whether the chains still hold the links that were kept elsewhere: that shows what was rewritten with care."""
+    in_scope = (head for head in heads if scope.holds(head.entry.key))
+    async with await _connect(url) as connection:
+        while some := list(islice(in_scope, BALANCES_PAGE)):
+            keys, seqs = [head.entry.key for head in some], [head.entry.seq for head in some]
+            tenants, skus, warehouses = map(list, zip(*keys, strict=True))
+            cursor = await connection.execute(_HASHES, [tenants, skus, warehouses, seqs])
+            for head, row in zip(some, await cursor.fetchall(), strict=True):
+                if row.hash != head.hash:
+                    text = f"entry {head.entry.seq}, or one before it, is not the one that was exported"
+                    report.chain_broken(head.entry.key, head.entry.seq, text)
 
 
 @dataclass(frozen=True)
