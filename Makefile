@@ -14,7 +14,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-ha
 .DEFAULT_GOAL := help
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 run: $(VENV)/.run-ready ## Run all of Skutrail on this machine, until ^C
 	@exec $(BIN)/skutrail up

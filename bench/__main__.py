@@ -10,6 +10,7 @@ import asyncio
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -27,7 +28,6 @@ from bench.product import set_flush_delay
 from bench.report import as_json, as_text
 from bench.results import Results
 from bench.rounds import Report, Turn, take_turns, warm_up
-from cli.local.children import ChildFailed, PartMissing
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -69,8 +69,9 @@ async def _run(plan: Plan, http: Path, report: Report) -> Results:
         results.trouble.append(f"the run took longer than {plan.limit_s} s")
     except asyncio.CancelledError:
         results.trouble.append("the run was told to stop")
-    except (ChildFailed, PartMissing) as failure:
-        results.trouble.append(str(failure))
+    except Exception as error:  # noqa: BLE001 - told in the report: what was measured before must not be lost with it
+        traceback.print_exc()
+        results.trouble.append(f"{type(error).__name__}: {error}")
     return results
 
 

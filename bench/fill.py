@@ -1,7 +1,6 @@
-"""Lengthens chains by bulk SQL, to measure how cost grows with what lies there. Asks the database for its columns.
+"""Lengthens chains by bulk SQL, to measure how cost grows with what lies there.
 
-What is filled in holds as a ledger (seq, balance, last entry). Digests are of the right size and mean nothing:
-recomputing a filled chain would rightly find it broken.
+What is filled in is a whole ledger: seq, balance, last entry and, where the ledger keeps them, the chain of hashes.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from bench.check import Connection
+from bench.check import CHAIN_START, Connection, is_chained
 
-# Per column: of chain s (its row b, where it has one) entry n. What is not named here is filled by its type.
+# Per column: entry n of chain s, whose balance row is b where it has one.
 _ENTRY = {
     "tenant_id": "%(tenant)s",
     "sku": "'SKU-' || s",
@@ -32,7 +31,18 @@ _BALANCE = {
     "on_hand": "coalesce(b.on_hand - b.seq, 0) + n",
     "updated_at": "now()",
 }
-_BY_TYPE = {"bytea": "sha256(convert_to(s || '/' || n, 'UTF8'))", "bigint": "0", "text": "''", "boolean": "false"}
+_HASH = f"pg_temp.chained({{entry}}, coalesce(b.head, {CHAIN_START})) OVER (PARTITION BY s ORDER BY n)"
+_HEAD = """(
+    SELECT e.hash FROM ledger_entry e
+    WHERE e.tenant_id = %(tenant)s AND e.sku = 'SKU-' || s AND e.warehouse = 'SEA-1' AND e.seq = n
+)"""
+
+# The hash of a chain up to an entry is a running aggregate over its entries.
+_CHAINED = """
+    CREATE OR REPLACE FUNCTION pg_temp.link(head bytea, e ledger_entry, start bytea) RETURNS bytea
+        IMMUTABLE LANGUAGE sql AS 'SELECT public.chain_hash(coalesce(head, start), e)';
+    CREATE OR REPLACE AGGREGATE pg_temp.chained(ledger_entry, bytea) (SFUNC = pg_temp.link, STYPE = bytea);
+"""
 
 _ADD_ENTRIES = """
     INSERT INTO ledger_entry ({columns}) SELECT {values}
@@ -53,12 +63,22 @@ _SET_BALANCES = """
 async def fill(connection: Connection, tenant: str, *, skus: int, length: int) -> None:
     """Lengthens the chains SKU-1 … SKU-`skus` of warehouse SEA-1 to `length` entries; longer ones stay as they are."""
     given = {"tenant": tenant, "skus": skus, "length": length}
-    for table, known, statement in (
-        ("ledger_entry", _ENTRY, _ADD_ENTRIES),
-        ("balance", _BALANCE, _SET_BALANCES),
-    ):
-        values = known | await _required_columns(connection, table, known)
-        await connection.execute(sql.SQL(statement).format(**_parts(values)), given)
+    entry, balance = _ENTRY, _BALANCE
+    if await is_chained(connection):
+        await connection.execute(_CHAINED)
+        entry = entry | {"hash": _HASH.format(entry=await _as_row(connection))}
+        balance = balance | {"head": _HEAD}
+    await connection.execute(sql.SQL(_ADD_ENTRIES).format(**_parts(entry)), given)
+    await connection.execute(sql.SQL(_SET_BALANCES).format(**_parts(balance)), given)
+
+
+async def _as_row(connection: Connection) -> str:
+    """The entry as a value of its table's type, before it is there: every column in its place, no hash yet."""
+    rows = await connection.execute(
+        "SELECT column_name FROM information_schema.columns"
+        " WHERE table_schema = 'public' AND table_name = 'ledger_entry' ORDER BY ordinal_position"
+    )
+    return f"ROW({', '.join(_ENTRY.get(name, 'NULL') for (name,) in await rows.fetchall())})::ledger_entry"
 
 
 def _parts(values: Mapping[str, str]) -> Mapping[str, sql.Composable]:
@@ -68,16 +88,3 @@ def _parts(values: Mapping[str, str]) -> Mapping[str, sql.Composable]:
         "values": sql.SQL(", ").join(map(sql.SQL, values.values())),
         "assignments": sql.SQL(", ").join(assignments),
     }
-
-
-async def _required_columns(connection: Connection, table: str, known: Mapping[str, str]) -> dict[str, str]:
-    """Columns that must be given a value and are not known here. Raises KeyError for a type that is not, either."""
-    rows = await connection.execute(
-        """
-        SELECT column_name, data_type FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name = %s AND is_nullable = 'NO'
-            AND column_default IS NULL AND is_identity = 'NO' AND NOT column_name = ANY(%s)
-        """,
-        [table, list(known)],
-    )
-    return {name: _BY_TYPE[kind] for name, kind in await rows.fetchall()}

@@ -20,7 +20,7 @@ from cli.local.children import spawn, tail
 
 HERE = Path(__file__).parent
 GRACE_S = 1  # what was sent is answered within it, and clients connect
-CONNECTS_PER_S = 60  # to PostgreSQL, on a busy machine
+CONNECTS_PER_S = 30  # to PostgreSQL, on a busy machine
 LATE_S = 60  # beyond it a generator is killed
 
 

@@ -47,7 +47,7 @@ async def describe(product: Product, server: Connection, http: Path) -> Mapping[
 
 def _commit() -> str:
     told = _first_line("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty")
-    return told or "not a checkout"
+    return "not a checkout" if told.startswith("fatal:") or not told else told
 
 
 def _first_line(*command: str) -> str:

@@ -10,19 +10,20 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import nats
 import psycopg
+from nats.aio.client import Client
 
 from bench.check import Connection
 from cli.local import postgres
 from cli.local.children import Child
 from cli.local.home import keep_secrets, open_home
-from cli.local.processes import PROCESSES
+from cli.local.processes import POSTGRES, PROCESSES, SERVICES, STORES
 from cli.local.stack import Stack, choose_ports
 from cli.local.system import System
 from gateway import keys
@@ -32,10 +33,9 @@ MODE: keys.Mode = "test"
 TENANT = f"{ACCOUNT}/{MODE}"
 CHOSEN = {"SKUTRAIL_RATE_LIMIT": "off"}
 MAX_CONNECTIONS = 400
-STORES = ("postgres", "nats")
 SETTLE_POLL_S = 0.05
 
-_UNPUBLISHED = "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1) one"
+_IS_UNPUBLISHED = "SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"
 
 
 class NotSettled(Exception):
@@ -47,6 +47,9 @@ class Product:
     system: System
     api_keys: Path
     """A file with one key a line."""
+    outboxes: Sequence[Connection]
+    """A connection to the database of each service, and one to NATS: opened once, for looking must not cost."""
+    nats: Client
 
     @property
     def stack(self) -> Stack:
@@ -58,8 +61,7 @@ class Product:
 
     def database_url(self, name: str) -> str:
         """As superuser."""
-        parts = urlsplit(self.stack.postgres_url)
-        return urlunsplit(parts._replace(path=f"/{name}"))
+        return _as_superuser(self.stack, name)
 
     def pids(self, names: Sequence[str] | None = None) -> Mapping[str, int]:
         """Of all processes, or of those named."""
@@ -69,7 +71,7 @@ class Product:
 
     def own_pids(self) -> Mapping[str, int]:
         """Of what is Skutrail: neither PostgreSQL nor NATS."""
-        return self.pids([name for name in self.system.children if name not in STORES])
+        return self.pids([process.name for process in PROCESSES if process not in STORES])
 
     async def create_api_keys(self, count: int) -> Path:
         """A file with a key each of `count` accounts."""
@@ -89,43 +91,53 @@ class Product:
         return time.monotonic() - started
 
     async def _has_work_left(self) -> bool:
-        for name in ("inventory", "shipments", "orders", "webhooks"):
-            async with await psycopg.AsyncConnection.connect(self.database_url(f"skutrail_{name}")) as connection:
-                row = await (await connection.execute(_UNPUBLISHED)).fetchone()
-                if row is None or row[0]:
-                    return True
-        return await self._is_consuming()
-
-    async def _is_consuming(self) -> bool:
-        connection = await nats.connect(self.stack.nats_url)
-        try:
-            js = connection.jetstream()
-            streams = [stream.config.name for stream in await js.streams_info()]
-            consumers = [one for name in streams if name for one in await js.consumers_info(name)]
-            return any(one.num_pending or one.num_ack_pending for one in consumers)
-        finally:
-            await connection.close()
+        for outbox in self.outboxes:
+            row = await (await outbox.execute(_IS_UNPUBLISHED)).fetchone()
+            if row is None or row[0]:
+                return True
+        js = self.nats.jetstream()
+        streams = [stream.config.name for stream in await js.streams_info()]
+        consumers = [one for name in streams if name for one in await js.consumers_info(name)]
+        return any(one.num_pending or one.num_ack_pending for one in consumers)
 
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Product]:
     """A fresh one, in TMPDIR; nothing of it is left afterwards."""
+    async with AsyncExitStack() as opened:
+        system = await opened.enter_async_context(_started())
+        stack = system.stack
+        secret = (await keys.create_key(stack.databases["gateway"].application, account=ACCOUNT, mode=MODE)).secret
+        api_keys = stack.home.root / "api-key"
+        api_keys.write_text(f"{secret}\n")
+        urls = [_as_superuser(stack, f"skutrail_{service.name}") for service in SERVICES]
+        outboxes = [
+            await opened.enter_async_context(await psycopg.AsyncConnection.connect(url, autocommit=True))
+            for url in urls
+        ]
+        connection = await nats.connect(stack.nats_url)
+        opened.push_async_callback(connection.close)
+        yield Product(system, api_keys, outboxes, connection)
+
+
+@asynccontextmanager
+async def _started() -> AsyncIterator[System]:
     folder = Path(tempfile.mkdtemp(prefix="skutrail-bench-"))
     home = open_home(folder)
     stack = Stack(home=home, secrets=keep_secrets(home), ports=choose_ports(), chosen=CHOSEN)
     system = System(stack, report=lambda _: None)
-    roomy = next(process for process in PROCESSES if process.name == "postgres")
     more = ("-c", f"max_connections={MAX_CONNECTIONS}")
-    system.children["postgres"] = Child(replace(roomy, command=lambda s: [*postgres.command(s), *more]), stack)
+    system.children["postgres"] = Child(replace(POSTGRES, command=lambda s: [*postgres.command(s), *more]), stack)
     try:
         await system.start()
-        secret = (await keys.create_key(stack.databases["gateway"].application, account=ACCOUNT, mode=MODE)).secret
-        api_keys = folder / "api-key"
-        api_keys.write_text(f"{secret}\n")
-        yield Product(system, api_keys)
+        yield system
     finally:
         await system.stop()
         shutil.rmtree(folder)
+
+
+def _as_superuser(stack: Stack, database: str) -> str:
+    return urlunsplit(urlsplit(stack.postgres_url)._replace(path=f"/{database}"))
 
 
 async def set_flush_delay(server: Connection, milliseconds: int) -> None:

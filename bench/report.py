@@ -16,7 +16,9 @@ HEADINGS = ("", "SKUs", "clients", "flush", "per s", "p50 ms", "p99 ms", "errors
 
 
 def as_text(results: Results) -> str:
-    return "\n".join([*_head(results), *_lines(results), *_growth(results), *_bars(results), *_voids(results), ""])
+    return "\n".join(
+        [*_head(results), *_lines(results), *_growth(results), *_memory(results), *_bars(results), *_voids(results), ""]
+    )
 
 
 def as_json(results: Results) -> str:
@@ -106,6 +108,15 @@ def _growth(results: Results) -> Iterator[str]:
 
 def _speed(line: Line) -> tuple[str, str, str]:
     return f"{line.per_second:,.0f}", f"{line.p50_ms:.2f}", f"{line.p99_ms:.2f}"
+
+
+def _memory(results: Results) -> Iterator[str]:
+    memory = results.memory
+    if memory is None:
+        return
+    parts = ", ".join(f"{name} {used:.0f}" for name, used in memory.by_process_mb.items())
+    yield f"Memory under load, MB: at most {memory.peak_mb:.0f}; at the end {parts}"
+    yield ""
 
 
 def _bars(results: Results) -> Iterator[str]:

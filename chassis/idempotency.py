@@ -39,16 +39,19 @@ _CLAIM = text("""
 _FIND = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
-    JOIN idempotency_key k USING (tenant_id, key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
+    ) k
     WHERE k.expires_at > :now
 """)
 
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
 # What a batch finds out of many keys at once; those whose time is over are free again, and still in the way.
 _LOOK = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault, k.expires_at
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
     CROSS JOIN LATERAL (
-        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
     ) k
 """)
 _FORGET = text("""
@@ -56,17 +59,17 @@ _FORGET = text("""
     USING unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS expired (tenant_id, key)
     WHERE k.tenant_id = expired.tenant_id AND k.key = expired.key AND k.expires_at <= :now
 """)
-# Without ON CONFLICT: where another transaction was first, nothing of this one may be committed.
+# Without ON CONFLICT: where another transaction was first, nothing of this one may be committed. It waits shortly for
+# one that has not committed yet: the batch holds locks that others wait for.
 _ADD = text("""
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, reply, fault, created_at, expires_at)
     SELECT a.tenant_id, a.key, a.fingerprint, a.reply, a.fault, :now, :expires_at
-    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
-                CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
+    FROM (SELECT set_config('lock_timeout', '50ms', true)) AS w (waits_shortly)
+    CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
+                      CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
         AS a (tenant_id, key, fingerprint, reply, fault)
+    WHERE w.waits_shortly IS NOT NULL
 """)
-
-# For a key that another transaction has not committed yet: the batch holds locks that others wait for.
-_WAIT_SHORTLY = text("SET LOCAL lock_timeout = '50ms'")
 
 _KEEP = text("""
     UPDATE idempotency_key k SET reply = answer.reply, fault = answer.fault
@@ -207,19 +210,22 @@ class BatchKeys:
             self._firsts.setdefault(claim.scope, claim)
         self._now = now
         self._found: dict[tuple[str, str], Any] = {}
-        self._expired: list[Claim] = []
 
     def looking(self) -> tuple[TextClause, Mapping[str, Any]]:
         """The question to ask; `learn` takes its rows."""
         return _LOOK, _columns(list(self._firsts.values()))
 
-    def learn(self, rows: Iterable[Any]) -> None:
+    async def learn(self, rows: Iterable[Any], pipeline: Pipeline) -> None:
+        expired = []
         for row in rows:
             scope = row.tenant_id, row.key
             if row.expires_at > self._now:
                 self._found[scope] = row
             else:
-                self._expired.append(self._firsts[scope])
+                expired.append(self._firsts[scope])
+        if expired:  # out of the way now, not with the answer: one statement cannot delete and add the same key
+            pipeline.tell(_FORGET, {**_columns(expired), "now": self._now})
+            await pipeline.flush()
 
     def told(self, claim: Claim) -> StoredAnswer | Fault | None:
         """What the key was told by an earlier request; None where it is free.
@@ -237,14 +243,10 @@ class BatchKeys:
         """Adds the free keys with what they are told."""
         if not answers:
             return
-        expired = [claim for claim in self._expired if claim in answers]
-        if expired:
-            pipeline.tell(_FORGET, {**_columns(expired), "now": self._now})
         ordered = {
             claim: answers[claim] for claim in sorted(answers)
         }  # one order for all: two batches over the same keys must not deadlock
         times = {"now": self._now, "expires_at": self._now + RETENTION}
-        pipeline.tell(_WAIT_SHORTLY, {})
         pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,4 +56,5 @@ def resume(trace: Trace) -> Iterator[None]:
 
 
 def new_traceparent() -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    chance = os.urandom(24).hex()
+    return f"00-{chance[:32]}-{chance[32:]}-01"

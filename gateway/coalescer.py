@@ -19,7 +19,7 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 BATCH_MAX = 256
-CALLS_MAX = 2  # under way at once: while the service works on one, the next is on its way
+CALLS_MAX = 1  # under way at once: while the service works on one, the next is on its way
 QUEUE_MAX = 4_000
 QUEUE_PER_TENANT_MAX = 2_000
 TIMEOUT_MIN_S = 0.5  # of a call, however long its oldest question has waited

@@ -91,6 +91,7 @@ def test_the_domain_is_pure(service: str) -> None:
         "email",
         "enum",
         "functools",
+        "hashlib",
         "math",
         "typing",
     }

@@ -38,7 +38,7 @@ class Book:
             queries.append(keys.looking())
         stocks, *more = await self._pipeline.ask(*queries)
         if keys is not None:
-            keys.learn(more[-1])
+            await keys.learn(more[-1], self._pipeline)
         if len(stocks) < len(self._keys):
             self._pipeline.tell(*store.making(self._keys))
             [stocks] = await self._pipeline.ask(store.locking(self._keys))

@@ -44,9 +44,14 @@ def allocation_message(
 def inventory_updated(
     entry: Entry, message: inventory_pb2.LedgerEntry, cause: Trace, new_id: IdMaker
 ) -> events_pb2.Event:
-    key, at = f"{entry.key.warehouse}/{entry.key.sku}", entry.created_at
-    return outbox.make_event(
-        "inventory.updated", entry.key.tenant_id, key=key, at=at, new_id=new_id, cause=cause, entry=message
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type="inventory.updated",
+        tenant_id=entry.key.tenant_id,
+        key=f"{entry.key.warehouse}/{entry.key.sku}",
+        occurred_at=message.created_at,
+        traceparent=cause.traceparent,
+        entry=message,
     )
 
 

@@ -137,12 +137,13 @@ async def read_balance(
     if as_of is not None and as_of < now:
         balance = await trail.balance_at(tx, key, as_of)
         return inventory_pb2.Balance(sku=key.sku, warehouse=key.warehouse, balance=balance, as_of=wire.timestamp(as_of))
-    return (await read_balances(tx, [key], now))[0]
+    return _balance(await store.read_stock(tx, key), now)
 
 
-async def read_balances(tx: AsyncConnection, keys: Sequence[StockKey], now: datetime) -> list[inventory_pb2.Balance]:
+async def read_balances(pipeline: Pipeline, keys: Sequence[StockKey], now: datetime) -> list[inventory_pb2.Balance]:
     """The units on hand now, one balance per key, all of one instant."""
-    stocks = await store.read_stocks(tx, keys)
+    [rows] = await pipeline.ask(store.reading(keys))
+    stocks = store.stocks_of(rows)
     return [_balance(stocks.get(key) or domain.Stock(key), now) for key in keys]
 
 

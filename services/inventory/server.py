@@ -97,7 +97,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         if len(request.keys) > MOVEMENTS_MAX:
             raise Fault("validation_failed", f"At most {MOVEMENTS_MAX} keys.")
         keys = [StockKey(key.tenant_id, key.sku, key.warehouse) for key in request.keys]
-        balances = await self._database.run(lambda tx: operations.read_balances(tx, keys, self._clock()))
+        balances = await self._database.run_pipelined(lambda p: operations.read_balances(p, keys, self._clock()))
         return inventory_pb2.GetBalancesReply(balances=balances)
 
     async def VerifyChain(

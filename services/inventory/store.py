@@ -25,13 +25,13 @@ _ADD_MISSING_BALANCES = text("""
     ON CONFLICT DO NOTHING
 """)
 
-# LATERAL forces one look-up by primary key per wanted row, however little the planner knows about the table.
+# LATERAL with LIMIT forces one look-up by primary key per wanted row, however little the planner knows about the table.
 _BALANCES_OF = """
     SELECT b.* FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
         AS wanted (tenant_id, sku, warehouse)
     CROSS JOIN LATERAL (
         SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance b
-        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse {lock}
+        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse LIMIT 1 {lock}
     ) b
 """
 _BALANCES = text(_BALANCES_OF.format(lock=""))
@@ -43,14 +43,15 @@ _LOCK_BALANCES_OF_SKUS = text("""
     ORDER BY tenant_id, sku, warehouse FOR UPDATE
 """)
 
+# They exist and are locked. An upsert finds them by the primary key, whatever the planner thinks of the table.
 _SAVE_BALANCES = text("""
-    UPDATE balance b
-    SET on_hand = n.on_hand, held = n.held, seq = n.seq, head = n.head, updated_at = n.updated_at
-    FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
-                CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
-                CAST(:heads AS bytea[]), CAST(:updated_at AS timestamptz[]))
-        AS n (tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at)
-    WHERE b.tenant_id = n.tenant_id AND b.sku = n.sku AND b.warehouse = n.warehouse
+    INSERT INTO balance (tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at)
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
+        CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
+        CAST(:heads AS bytea[]), CAST(:updated_at AS timestamptz[]))
+    ON CONFLICT (tenant_id, sku, warehouse) DO UPDATE
+        SET on_hand = excluded.on_hand, held = excluded.held, seq = excluded.seq, head = excluded.head,
+            updated_at = excluded.updated_at
 """)
 
 _ADD_ENTRIES = text("""
@@ -64,7 +65,11 @@ _ADD_ENTRIES = text("""
 _OPEN_HOLDS_OF_REQUESTS = text("""
     SELECT h.* FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
                            CAST(:warehouses AS text[])) AS w (tenant_id, request_id, sku, warehouse)
-    JOIN hold h USING (tenant_id, request_id, sku, warehouse) WHERE h.open > 0
+    CROSS JOIN LATERAL (
+        SELECT * FROM hold h
+        WHERE h.tenant_id = w.tenant_id AND h.request_id = w.request_id AND h.sku = w.sku
+          AND h.warehouse = w.warehouse AND h.open > 0 LIMIT 1
+    ) h
 """)
 
 _OPEN_HOLDS_YOUNGEST_FIRST = text("""
@@ -189,12 +194,12 @@ async def lock_stocks_of_skus(tx: AsyncConnection, tenant_id: str, skus: Iterabl
 
 
 async def read_stock(tx: AsyncConnection, key: StockKey) -> Stock:
-    return (await read_stocks(tx, [key])).get(key) or Stock(key)
+    return stocks_of(await tx.execute(*reading([key]))).get(key) or Stock(key)
 
 
-async def read_stocks(tx: AsyncConnection, keys: Iterable[StockKey]) -> dict[StockKey, Stock]:
-    """The balances of those keys that have moved, in one snapshot."""
-    return stocks_of(await tx.execute(_BALANCES, _key_columns(sorted(set(keys)))))
+def reading(keys: Iterable[StockKey]) -> Query:
+    """The balances of the keys, in one snapshot; `stocks_of` takes its rows. Those that never moved are missing."""
+    return _BALANCES, _key_columns(sorted(set(keys)))
 
 
 def saving_stocks(stocks: Sequence[Stock]) -> Query:

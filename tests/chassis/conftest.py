@@ -128,10 +128,13 @@ class Lane:
 
     async def events(self) -> list[events_pb2.Event]:
         """What the stream holds, first published first."""
+        return [events_pb2.Event.FromString(payload) for payload in await self.payloads()]
+
+    async def payloads(self) -> list[bytes]:
         state = (await self.info()).state
         numbers = range(state.first_seq, state.last_seq + 1)
         messages = [await self.js.get_msg(self.stream.name, number) for number in numbers]
-        return [events_pb2.Event.FromString(message.data or b"") for message in messages]
+        return [message.data or b"" for message in messages]
 
 
 @pytest.fixture

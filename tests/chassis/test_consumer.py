@@ -1,7 +1,7 @@
 """Taking events: acked after the effect, kept for as long as it takes, and never in a neighbour's way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import inbox, trace
-from chassis.consumer import POISON_DELIVERIES_MAX, WORKERS, Consumer, Handler, RetryLater
+from chassis.consumer import POISON_DELIVERIES_MAX, WORKERS, Consumer, Handler, RetryLater, Together
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.jetstream import ConsumerSpec, Nats
@@ -321,3 +321,93 @@ async def _is_published(lane: Lane, event: events_pb2.Event) -> bool:
     except nats.errors.Error:
         return False
     return True
+
+
+def a_bundle(*events: events_pb2.Event) -> bytes:
+    return events_pb2.EventBundle(events=events).SerializeToString()
+
+
+async def test_the_events_of_a_bundle_are_handled_and_parked_each_by_itself(
+    database: Database, lane: Lane, admin: Admin
+) -> None:
+    spec, reader, breaking = lane.consumer(), Reader(), Reader(then=raising(broken))
+    good, poison, last = an_event(lane.type("good")), an_event(lane.type("poison")), an_event(lane.type("good"))
+    await lane.declare(spec)
+    await lane.publish_raw(a_bundle(good, poison, last))
+    await deliver_in_vain(lane, spec, POISON_DELIVERIES_MAX - 1)
+
+    handlers = {lane.type("good"): reader, lane.type("poison"): breaking}
+    async with consuming(lane.nats_url, spec, handlers, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert reader.seen == [good.id, last.id]
+    assert [(event_id, error) for _, event_id, _, error in await parked(admin)] == [
+        (poison.id, "ZeroDivisionError: no number")
+    ]
+    assert await admin.rows("SELECT payload FROM parked_event") == [(poison.SerializeToString(),)]
+
+
+async def test_trouble_with_one_event_of_a_bundle_does_not_hold_up_those_behind_it(
+    database: Database, lane: Lane
+) -> None:
+    spec, event = lane.consumer(), an_event(lane.type("later"))
+    later, reader = Reader(then=raising(lambda: RetryLater("a carrier is away"))), Reader()
+    behind = an_event(lane.type("now"))
+    await lane.declare(spec)
+    await lane.publish_raw(a_bundle(event, behind))
+
+    async with consuming(lane.nats_url, spec, {event.type: later, behind.type: reader}, database):
+        await until(lambda: reader.has_seen(behind))
+
+    assert (await lane.consumer_info(spec)).num_ack_pending == 1
+
+
+@asynccontextmanager
+async def consuming_together(
+    lane: Lane, spec: ConsumerSpec, one_by_one: Reader, together: Together, database: Database
+) -> AsyncIterator[None]:
+    connection = Nats(lane.nats_url, spec.name)
+    consumer = Consumer(connection, spec, {lane.type(): one_by_one}, database, together)
+    running = asyncio.create_task(consumer.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        await connection.close()
+
+
+async def test_what_lies_ready_is_handed_over_together(database: Database, lane: Lane) -> None:
+    calls: list[list[str]] = []
+
+    async def take(events: Sequence[events_pb2.Event]) -> None:
+        calls.append([event.id for event in events])
+
+    spec, alone = lane.consumer(), Reader()
+    announced = [an_event(lane.type()) for _ in range(9)]
+    await lane.declare(spec)
+    await lane.publish(*announced[:5], an_event(lane.type("other")))
+    await lane.publish_raw(a_bundle(*announced[5:]))
+
+    async with consuming_together(lane, spec, alone, take, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert [event_id for call in calls for event_id in call] == [event.id for event in announced]
+    assert len(calls) == 1
+    assert alone.seen == []
+
+
+async def test_where_taking_many_fails_each_is_tried_alone(database: Database, lane: Lane, admin: Admin) -> None:
+    async def fail(_: Sequence[events_pb2.Event]) -> None:
+        raise ZeroDivisionError
+
+    spec, alone = lane.consumer(), Reader()
+    announced = [an_event(lane.type()) for _ in range(3)]
+    await lane.declare(spec)
+    await lane.publish(*announced)
+
+    async with consuming_together(lane, spec, alone, fail, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert sorted(alone.seen) == sorted(event.id for event in announced)
+    assert await parked(admin) == []

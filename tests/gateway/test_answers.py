@@ -254,7 +254,8 @@ async def test_a_trace_is_followed_from_the_caller_into_the_service(stack: Runni
     trace_id = uuid4().hex
     traceparent = f"00-{trace_id}-00f067aa0ba902b7-01"
 
-    answer = await caller.post("/v1/inventory/ledger", movement(new_sku()), headers={"traceparent": traceparent})
+    transfer = {"sku": new_sku(), "from_warehouse": "SEA-1", "to_warehouse": "NYC-1", "qty": 1}
+    answer = await caller.post("/v1/inventory/transfers", transfer, headers={"traceparent": traceparent})
 
     for name in ("gateway", "inventory"):
         lines = [json.loads(line) for line in stack.log(name).splitlines() if trace_id in line]

@@ -34,7 +34,7 @@ async def test_some_hundred_requests_are_answered_as_told(stack: RunningStack, t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 async def test_five_thousand_requests_are_answered_as_told(stack: RunningStack, tmp_path: Path) -> None:
     told = await ask(stack, tmp_path, "--max-examples=220")
 

@@ -94,7 +94,9 @@ async def test_a_window_may_begin_before_time_and_end_after_it(inventory: Invent
 
 async def test_an_entry_whose_clock_was_ahead_is_found_by_the_time_it_carries(inventory: Inventory) -> None:
     ahead = utc_now() + CLOCKS_APART_MAX / 2
-    await inventory.database.run(lambda tx: operations.record_movements(tx, [inventory.wish(1)], lambda: ahead, new_id))
+    await inventory.database.run_pipelined(
+        lambda pipeline: operations.record_movements(pipeline, [inventory.wish(1)], lambda: ahead, new_id)
+    )
     await inventory.move(2)
 
     found = await walk(inventory, Filters(created_after=ahead - timedelta(seconds=1)))

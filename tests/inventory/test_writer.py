@@ -12,11 +12,13 @@ from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.errors import Fault
 from chassis.ids import new_id
+from chassis.outbox import events_in
+from chassis.trace import Trace, new_traceparent
 from services.inventory import writer as writing
 from services.inventory.domain import Reason
 from services.inventory.operations import Outcome
 from services.inventory.writer import Writer
-from skutrail.v1 import inventory_pb2
+from skutrail.v1 import events_pb2, inventory_pb2
 from tests.inventory.conftest import Inventory
 
 
@@ -175,3 +177,22 @@ async def test_a_defect_in_one_movement_fails_none_of_its_neighbours(inventory: 
     codes = [code_of(outcome) for call in told for outcome in call]
     assert codes == [*["ok"] * 5, "internal_error", *["ok"] * 6]
     assert (await inventory.stock()).on_hand == 11
+
+
+async def test_what_shares_a_commit_keeps_the_trace_of_its_own_request(inventory: Inventory, writer: Writer) -> None:
+    causes = [Trace(f"req_{number}", new_traceparent()) for number in range(3)]
+
+    told = await asyncio.gather(*(writer.record([inventory.wish(1)._replace(cause=cause)]) for cause in causes))
+
+    announced = await events_of(inventory)
+    entries = [outcome.answer for [outcome] in told if not isinstance(outcome.answer, Fault)]
+    assert [(event.entry.id, event.traceparent) for event in announced] == [
+        (entry.id, cause.traceparent) for entry, cause in zip(entries, causes, strict=True)
+    ]
+
+
+async def events_of(inventory: Inventory) -> list[events_pb2.Event]:
+    async with inventory.database.transaction() as tx:
+        rows = await tx.execute(text("SELECT payload FROM outbox ORDER BY id"))
+        events = [event for row in rows for event in events_in(row.payload)]
+    return [event for event in events if event.tenant_id == inventory.tenant_id]

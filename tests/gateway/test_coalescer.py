@@ -1,0 +1,108 @@
+"""Questions that share calls: who asks alone waits for nobody, and each is told its own answer."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from chassis.errors import Fault
+from gateway import coalescer
+from gateway.coalescer import CALLS_MAX, Coalescer
+
+
+class Service:
+    """Answers a question with its double, once it is let go; remembers what each call carried."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.timeouts: list[float] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.fault: Exception | None = None
+
+    async def __call__(self, questions: Sequence[int], timeout_s: float) -> Sequence[int]:
+        self.calls.append(list(questions))
+        self.timeouts.append(timeout_s)
+        await self.go.wait()
+        if self.fault is not None:
+            raise self.fault
+        return [2 * question for question in questions]
+
+
+async def asked(one: Coalescer[int, int], *questions: int, tenant: str = "t") -> list[asyncio.Task[int]]:
+    tasks = [asyncio.create_task(one.ask(tenant, question)) for question in questions]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+async def test_a_lone_question_goes_at_once() -> None:
+    service = Service()
+
+    assert await Coalescer(service).ask("t", 4) == 8
+    assert service.calls == [[4]]
+
+
+async def test_what_arrives_while_calls_are_under_way_shares_the_next() -> None:
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    first = [task for number in range(CALLS_MAX) for task in await asked(one, number)]
+
+    later = await asked(one, *range(10, 30))
+    service.go.set()
+
+    assert await asyncio.gather(*first, *later) == [2 * number for number in (*range(CALLS_MAX), *range(10, 30))]
+    assert len(service.calls) == CALLS_MAX + 1
+
+
+async def test_a_call_that_fails_fails_those_that_share_it_and_nobody_else() -> None:
+    service = Service()
+    one = Coalescer(service)
+    service.fault = Fault("unavailable", "away", retry_after_s=1)
+    failed = await asyncio.gather(*await asked(one, 1, 2), return_exceptions=True)
+    service.fault = None
+
+    assert [fault.code for fault in failed if isinstance(fault, Fault)] == ["unavailable", "unavailable"]
+    assert failed[0] is not failed[1]
+    assert failed[0].facts == {"retry_after_s": 1}  # type: ignore[union-attr]
+    assert await one.ask("t", 3) == 6
+
+
+async def test_who_gives_up_leaves_the_others_their_answers() -> None:
+    service = Service()
+    service.go.clear()
+    gone, staying = await asked(Coalescer(service), 1, 2)
+
+    gone.cancel()
+    service.go.set()
+
+    assert await staying == 4
+
+
+async def test_more_than_may_wait_is_refused_and_another_tenant_still_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescer, "QUEUE_PER_TENANT_MAX", 3)
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    under_way = [task for number in range(CALLS_MAX) for task in await asked(one, number)]
+    waiting = await asked(one, 1, 2, 3)
+
+    with pytest.raises(Fault, match="unavailable"):
+        await one.ask("t", 4)
+    other = await asked(one, 5, tenant="other")
+    service.go.set()
+
+    assert (await asyncio.gather(*under_way, *waiting, *other))[-1] == 10
+
+
+async def test_what_waited_long_has_less_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescer, "CALLS_MAX", 1)
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    tasks = [*await asked(one, 1), *await asked(one, 2)]
+    await asyncio.sleep(0.2)
+    service.go.set()
+    await asyncio.gather(*tasks)
+
+    assert service.timeouts[1] < service.timeouts[0] - 0.15
