@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from urllib.parse import quote
 
 import psycopg
 import pytest
 
+from chassis import rpc
 from chassis.errors import Fault
 from gateway import verifying
 from gateway.call import Call
@@ -15,6 +19,8 @@ from gateway.requests import VerifyQuery
 from gateway.upstream import Upstream
 from services.inventory.chain import STRETCH_MAX
 from services.inventory.domain import StockKey
+from services.inventory.server import VERIFY_CALLS_MAX
+from skutrail.v1 import inventory_pb2
 from tests.gateway.asking import Answer, Caller
 from tests.gateway.test_ledger_reads import new_sku, record
 from tests.inventory.ledgers import fill
@@ -108,15 +114,27 @@ async def test_another_tenants_chain_is_one_that_never_moved(stack: RunningStack
     assert (await verify(stranger, sku)).json["entries"] == 0
 
 
-async def test_a_walk_that_takes_too_long_tells_where_to_go_on(
-    stack: RunningStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+async def long_chain(stack: RunningStack) -> StockKey:
+    """A little more than one stretch."""
     key = StockKey("verify/test", new_sku(), "SEA-1")
     async with await psycopg.AsyncConnection.connect(stack.system.stack.databases["inventory"].owner) as connection:
         await fill(connection, key, STRETCH_MAX + 5)
+    return key
+
+
+@pytest.fixture
+async def upstream(stack: RunningStack) -> AsyncIterator[Upstream]:
     upstream = Upstream({name: stack.system.stack.address(name) for name in SERVICES})
-    query = VerifyQuery(sku=key.sku, warehouse=key.warehouse)
-    call = Call(key.tenant_id, upstream, http=None, query=query, body=None, idempotency=None)  # type: ignore[arg-type]
+    yield upstream
+    await upstream.close()
+
+
+async def test_a_walk_that_takes_too_long_tells_where_to_go_on(
+    upstream: Upstream, long_chain: StockKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = VerifyQuery(sku=long_chain.sku, warehouse=long_chain.warehouse)
+    call = Call(long_chain.tenant_id, upstream, http=None, query=query, body=None, idempotency=None)  # type: ignore[arg-type]
 
     whole = await verifying.verify_chain(call)
     monkeypatch.setattr(verifying, "WALK_S", 0.0)
@@ -128,5 +146,17 @@ async def test_a_walk_that_takes_too_long_tells_where_to_go_on(
     assert refused.value.code == "deadline_exceeded"
     assert after.startswith(f"{STRETCH_MAX}.")
     assert rest.body == whole.body
-    assert f'"entries": {STRETCH_MAX + 5}, "ok": true'.encode() in bytes(whole.body)  # type: ignore[arg-type]
-    await upstream.close()
+    told = json.loads(bytes(whole.body))  # type: ignore[arg-type]
+    assert (told["entries"], told["ok"]) == (STRETCH_MAX + 5, True)
+
+
+async def test_more_walks_than_may_wait_are_refused_at_once(upstream: Upstream, long_chain: StockKey) -> None:
+    wanted = inventory_pb2.VerifyChainRequest(**long_chain._asdict())
+    calls = [rpc.call(upstream.inventory.VerifyChain, wanted, timeout_s=20) for _ in range(2 * VERIFY_CALLS_MAX)]
+
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert 0 < len(refused) <= VERIFY_CALLS_MAX
+    assert {fault.code for fault in refused if isinstance(fault, Fault)} == {"unavailable"}
+    assert {answer.seq for answer in answers if isinstance(answer, inventory_pb2.VerifyChainReply)} == {STRETCH_MAX}

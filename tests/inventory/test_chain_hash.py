@@ -50,7 +50,7 @@ async def test_postgresql_hashes_an_entry_as_the_domain_does(databases: Mapping[
 def _compare(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
 
-        @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
+        @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None)
         @given(_ENTRIES, st.binary(min_size=32, max_size=32))
         def agree(entry: Entry, previous: bytes) -> None:
             (tenant, sku, warehouse), rest = entry.key, entry._asdict()
