@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -42,12 +42,11 @@ def verify(
     Exit code 0: all is whole. 1: something is not; the first broken entry of each chain is told. 2: could not tell.
     """
     scope, progress = Scope(tenant, sku, warehouse), _Progress()
-    with _unknown_on_trouble():
+    with _unknown_on_trouble(), closing(progress):
         url = command.database_url("inventory", database_url)
         report = asyncio.run(audit.audit(url, scope, progress.tell))
         if against is not None:
             asyncio.run(_compare(url, scope, against, report))
-    progress.end()
     for number, (key, text) in enumerate(report.findings()):
         if number == SHOWN_MAX:
             print("... and more")
@@ -89,6 +88,6 @@ class _Progress:
             done = f"{report.entries:,} of {report.entries_in_all:,} entries"
             print(f"\r{done}, {report.balances:,} of {report.balances_in_all:,} balances", end="", file=sys.stderr)
 
-    def end(self) -> None:
+    def close(self) -> None:
         if self._is_seen:
             print("\r\033[K", end="", file=sys.stderr)

@@ -30,26 +30,27 @@ ENTRIES_PAGE, BALANCES_PAGE = 20_000, 5_000  # some 150 ms each
 FOUND_MAX = 1_000  # beyond that it is no news
 _OPTIONS = "-c default_transaction_read_only=on -c statement_timeout=60s -c lock_timeout=2s"
 
-_COUNT = """
-    SELECT count(*) AS balances, CAST(coalesce(sum(seq), 0) AS bigint) AS entries FROM balance WHERE true {scope}
-"""
+# A balance may say anything by now: what is added up of it must not overflow.
+_LENGTH = "least(greatest(seq, 0), 1000000000000000)"
+_COUNT = f"SELECT count(*) AS balances, coalesce(sum({_LENGTH}), 0) AS entries FROM balance WHERE true {{scope}}"  # noqa: S608 - constants
 
 # Where to cut, by what the balances say of the lengths: wrong ones make uneven parts, but never a gap between them.
-_CUTS = """
+_CUTS = f"""
     SELECT cut.* FROM (
-        SELECT *, sum(seq) OVER (ORDER BY tenant_id, sku, warehouse) AS up_to FROM balance WHERE true {scope}
+        SELECT *, {_LENGTH} AS length, sum({_LENGTH}) OVER (ORDER BY tenant_id, sku, warehouse) AS up_to
+        FROM balance WHERE true {{scope}}
     ) b
     JOIN (
-        SELECT n * CAST(%(entries)s AS bigint) / %(parts)s AS place FROM generate_series(1, %(parts)s - 1) n
-    ) part ON place > up_to - seq AND place <= up_to
+        SELECT div(n * CAST(%(entries)s AS numeric), %(parts)s) AS place FROM generate_series(1, %(parts)s - 1) n
+    ) part ON place > up_to - length AND place <= up_to
     CROSS JOIN LATERAL (
         SELECT tenant_id, sku, warehouse, seq FROM ledger_entry e
-        WHERE (e.tenant_id, e.sku, e.warehouse, e.seq) <= (b.tenant_id, b.sku, b.warehouse, place - (up_to - b.seq))
-            {scope}
+        WHERE (e.tenant_id, e.sku, e.warehouse, e.seq)
+            <= (b.tenant_id, b.sku, b.warehouse, CAST(place - (up_to - length) AS bigint)) {{scope}}
         ORDER BY tenant_id DESC, sku DESC, warehouse DESC, seq DESC LIMIT 1
     ) cut
     ORDER BY 1, 2, 3, 4
-"""
+"""  # noqa: S608 - constants
 
 # A page begins with the entry that was read last: the next one is judged by it.
 _LINKS = """
@@ -235,7 +236,7 @@ class _Look:
     async def cuts(self, connection: Connection) -> list[Place]:
         """The entries at which the ledger is cut into parts."""
         [found] = await self._ask(connection, _COUNT)
-        self.report.balances_in_all, self.report.entries_in_all = found.balances, found.entries
+        self.report.balances_in_all, self.report.entries_in_all = found.balances, int(found.entries)
         rows = await self._ask(connection, _CUTS, entries=found.entries, parts=PARTS)
         return sorted({Place(*row) for row in rows})
 
@@ -279,7 +280,7 @@ class _Look:
         key = StockKey(*row[:3])
         if not row.agrees:
             text = f"the balance of seq {row.seq} is not that of the last entry, seq {row.last_seq}"
-            seq = max(row.seq, 1) if row.seq == row.last_seq else min(row.seq, row.last_seq) + 1
+            seq = max(row.seq, 1) if row.seq == row.last_seq else max(min(row.seq, row.last_seq), 0) + 1
             self.report.chain_broken(key, seq, f"entry {seq}: {text}")
         if row.held != row.open:
             self.report.hold_wrong(key, f"held is {row.held}, the open holds are {row.open}")

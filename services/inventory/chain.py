@@ -26,9 +26,11 @@ CHAIN_HASH = """sha256({previous} || convert_to(concat_ws(chr(10), e.tenant_id, 
 START = "decode(repeat('00', 32), 'hex')"
 _HASH = CHAIN_HASH.format(previous="hash_before")
 
-# Each link beside what the one before it says; the first that is read counts as the first of its chain.
+# Each link beside what the one before it says; the first that is read counts as the first of its chain. Whatever stands
+# in an entry by now, the sum must not overflow.
 JUDGED = f"""
-    SELECT e.*, e.seq = seq_before + 1 AND e.balance = balance_before + e.qty AND e.hash = {_HASH} AS is_sound
+    SELECT e.*, e.seq - 1 = seq_before AND e.balance = CAST(balance_before AS numeric) + e.qty AND e.hash = {_HASH}
+        AS is_sound
     FROM (
         SELECT e.*, lag(seq, 1, CAST(0 AS bigint)) OVER links AS seq_before, lag(hash, 1, {START}) OVER links
             AS hash_before, lag(balance, 1, CAST(0 AS bigint)) OVER links AS balance_before
@@ -94,7 +96,7 @@ async def verify_stretch(tx: AsyncConnection, key: StockKey, known: Whole) -> St
 def _end(whole: Whole, stock: Stock) -> Stretch:
     """`whole` is all there is: the balance must say the same."""
     if whole.seq != stock.seq:  # cut off behind the last entry, or added behind it
-        return Stretch(whole, min(whole.seq, stock.seq) + 1, is_end=True)
+        return Stretch(whole, max(min(whole.seq, stock.seq), 0) + 1, is_end=True)
     agrees = (whole.hash, whole.balance) == (stock.head, stock.on_hand)
     return Stretch(whole, None if agrees else max(whole.seq, 1), is_end=True)
 

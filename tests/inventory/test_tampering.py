@@ -53,6 +53,7 @@ SWAPPED = """
 TAMPERED = {
     "a quantity": (change(3, "qty = 2"), 3),
     "a quantity and the balance with it": (change(3, "qty = 2, balance = balance + 1"), 3),
+    "a quantity out of all bounds": (change(3, "qty = 9223372036854775807"), 3),
     "a balance": (change(3, "balance = 99"), 3),
     "a reason": (change(3, "reason = 3"), 3),
     "an id": (change(3, "id = 'inv_other'"), 3),
@@ -78,6 +79,8 @@ TAMPERED = {
     "an entry added behind the last": (INSERT.format(5), 6),
     "the balance": (change_balance("on_hand = 6"), 5),
     "the balance's seq": (change_balance("seq = 6"), 6),
+    "the balance's seq out of all bounds": (change_balance("seq = 9223372036854775807"), 6),
+    "the balance's seq below all bounds": (change_balance("seq = -9223372036854775808"), 1),
     "the balance's hash": (change_balance("head = sha256('x')"), 5),
     "the balance deleted": ("DELETE FROM balance WHERE tenant_id = %(tenant)s", 1),
 }
