@@ -23,6 +23,11 @@ def database_url(name: str, given: str | None) -> str:
     return given or str(_running_stack("--database-url")["databases"][name])
 
 
+def owner_url(name: str, given: str | None) -> str:
+    """The same, as the role that owns it."""
+    return given or str(_running_stack("--owner-url")["owners"][name])
+
+
 def nats_url(given: str | None) -> str:
     return given or str(_running_stack("--nats-url")["nats_url"])
 
@@ -34,6 +39,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (Fault, ValueError) as error:
         fail(error.detail if isinstance(error, Fault) else str(error))
+
+
+def in_a_line(error: Exception) -> str:
+    """What a driver says in many lines, in one."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def fail(message: str) -> NoReturn:

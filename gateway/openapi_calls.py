@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway import requests, shown
-from gateway.openapi_schemas import Schema, Schemas, Shape, page_of, record, shaped
+from gateway.openapi_schemas import Schema, Schemas, Shape, nullable, page_of, record, shaped
 from gateway.shown import Shown
 from gateway.validation import Strict
 from skutrail.v1 import events_pb2, inventory_pb2, webhooks_pb2
@@ -60,6 +60,19 @@ def _subscribed(schemas: Schemas) -> Schema:
     return {"allOf": [_new_webhook(schemas), {"properties": {"secret": {"type": "string"}}}]}
 
 
+def _verified(schemas: Schemas) -> Schema:
+    text, count = {"type": "string"}, {"type": "integer"}
+    fields = {
+        "sku": text,
+        "warehouse": text,
+        "entries": count,
+        "ok": {"type": "boolean"},
+        "first_broken_seq": nullable(count),
+        "head_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    }
+    return schemas.add("VerifiedChain", record(fields))
+
+
 def _alive(_: Schemas) -> Schema:
     return record({"status": {"const": "ok"}})
 
@@ -93,6 +106,9 @@ CALLS: Mapping[str, Described] = {
     ),
     "GET /v1/inventory/levels": Described(
         "list_levels", "List what is on hand, held, available and waited for", page_of(_level)
+    ),
+    "GET /v1/inventory/verify": Described(
+        "verify_chain", "Recompute the hash chain of a SKU in a warehouse: is it as it was recorded", _verified
     ),
     "POST /v1/shipments": Described(
         "create_shipment",

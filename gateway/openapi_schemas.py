@@ -37,6 +37,10 @@ _RULES: Mapping[str, Schema] = {
     "cursor": {"description": "The next_cursor of the page before, sent with the same filters."},
     "created_after": {"description": "Exclusive."},
     "created_before": {"description": "Exclusive."},
+    "after": {
+        "description": "entries.head_hash of an earlier answer, or the `after` of a deadline_exceeded: the chain must "
+        "still hold that link, and is recomputed behind it."
+    },
     "token": {"description": "That of a label_url; it stands for an API key."},
 }
 

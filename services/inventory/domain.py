@@ -176,7 +176,7 @@ def chain_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 of the predecessor's hash and of what the entry says, a line each: whoever changes one entry breaks all
     that follow. No text holds a line break, and the mark tells an empty reference from none.
 
-    The same in SQL, for an auditor (services/inventory/migrations/0004_chain.py).
+    The same in SQL, for what a database holds already: CHAIN_HASH (services/inventory/chain.py).
     """
     key, age = entry.key, entry.created_at - _EPOCH
     reference = "-" if entry.reference is None else f"={entry.reference}"
