@@ -108,6 +108,8 @@ class _Recording:
         if wish.claim in self.answers:  # a twin in the same batch
             return Outcome(self.answers[wish.claim], replayed=True)
         self.answers[wish.claim] = answer = await self._record(wish)
+        if isinstance(answer, Fault):
+            answer.request_id = wish.claim.request_id  # a twin, in this batch too, is told of this request
         return Outcome(answer)
 
     async def _record(self, wish: Wish) -> inventory_pb2.LedgerEntry | Fault:
