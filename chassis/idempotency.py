@@ -65,8 +65,9 @@ _ADD = text("""
         AS a (tenant_id, key, fingerprint, reply, fault)
 """)
 
-# For a key that another transaction has not committed yet: the batch holds locks that others wait for.
-_WAIT_SHORTLY = text("SET LOCAL lock_timeout = '50ms'")
+# For a key that another transaction has not committed yet: the batch holds locks that others wait for. The parts of a
+# batch that waited so long in vain are not patient again, each in its turn.
+KEY_WAIT_MS, KEY_WAIT_AGAIN_MS = 50, 5
 
 _KEEP = text("""
     UPDATE idempotency_key k SET reply = answer.reply, fault = answer.fault
@@ -201,11 +202,12 @@ class BatchKeys:
     at the unique index, is repeated (Database), and finds the answer.
     """
 
-    def __init__(self, claims: Iterable[Claim], now: datetime) -> None:
+    def __init__(self, claims: Iterable[Claim], now: datetime, wait_ms: int = KEY_WAIT_MS) -> None:
         self._firsts: dict[tuple[str, str], Claim] = {}
         for claim in claims:
             self._firsts.setdefault(claim.scope, claim)
         self._now = now
+        self._wait_ms = wait_ms
         self._found: dict[tuple[str, str], Any] = {}
         self._expired: list[Claim] = []
 
@@ -244,7 +246,7 @@ class BatchKeys:
             claim: answers[claim] for claim in sorted(answers)
         }  # one order for all: two batches over the same keys must not deadlock
         times = {"now": self._now, "expires_at": self._now + RETENTION}
-        pipeline.tell(_WAIT_SHORTLY, {})
+        pipeline.tell(text(f"SET LOCAL lock_timeout = '{self._wait_ms}ms'"), {})
         pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
 
