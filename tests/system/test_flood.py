@@ -33,7 +33,7 @@ KILLED = ("inventory", "postgres", "gateway")
 BLOWS, BACK_WITHIN_S = 20, 40
 # Answers between a proof that all works again and the next blow, and how many blows fall without waiting for one.
 LULL_MAX, HASTY = 4_000, 0.2
-ANSWERS = 2_500
+ANSWERS = 2_000
 """Of a flood without blows: a few seconds."""
 
 
