@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import psycopg
@@ -12,12 +12,16 @@ from tests.builders import eventually
 from tests.system.books import Books, faults_of_the_ledger, read_books
 from tests.system.flood import Flood
 from tests.system.serial import faults_of_serial_order
+from tests.system.wiretap import faults_of_what_was_published
 
 AT_REST_WITHIN_S = 60
 
 
-async def faults_after(stack: Stack, tenant_id: str, flood: Flood) -> list[str]:
-    """All that is not as it must be, a few of each kind. To be called when all is answered and published."""
+async def faults_after(stack: Stack, tenant_id: str, flood: Flood, published: Sequence[bytes]) -> list[str]:
+    """All that is not as it must be, a few of each kind. To be called when all is answered and published.
+
+    `published`: the messages of a wiretap.
+    """
     books = await read_books(stack, tenant_id)
     return [
         *flood.faults,
@@ -25,6 +29,7 @@ async def faults_after(stack: Stack, tenant_id: str, flood: Flood) -> list[str]:
         *_some(faults_of_serial_order(flood.answered, flood.reads, books.entries)),
         *_some(_faults_of_looks(flood, books)),
         *_some(_faults_of_the_outbox(books)),
+        *_some(faults_of_what_was_published(published, tenant_id, books.entries)),
         *await _faults_of_hashes_and_keys(stack, tenant_id),
     ]
 

@@ -55,6 +55,10 @@ class Flood:
         entries = (json.loads(one.body) for one in self.answered if one.status == ACCEPTED)
         return {entry["id"]: entry for entry in entries}
 
+    def unknown(self) -> int:
+        """How many questions were not answered: on a busy machine an answer may come too late."""
+        return sum(count for kind, count in self.counts.items() if kind.startswith("unknown"))
+
     async def goes_on(self, answers: int, within_s: float = 30) -> None:
         """Waits until so many more movements were answered."""
         wanted = len(self.answered) + answers

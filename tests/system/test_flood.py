@@ -1,7 +1,7 @@
 """As much as the machine carries, and kill -9 in the middle of it: each answer is what a serial ledger would say.
 
 The answers of 64 callers without a pause are held against a model, in the order of the entries' seqs; then what is in
-the databases against what was told. The blows fall at random, and any of them may fall while the last is being healed.
+the databases against what was told.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -26,13 +26,14 @@ from tests.system.faults import kept_running, kill
 from tests.system.flood import Flood, flooding
 from tests.system.replicas import gateway_to, second_inventory
 from tests.system.subscriber import SECRET, Subscriber, subscriber
+from tests.system.wiretap import overhearing
 
 Capture = pytest.CaptureFixture[str]
 
 KILLED = ("inventory", "postgres", "gateway")
 BLOWS, BACK_WITHIN_S = 20, 40
-# Answers between a proof that all works again and the next blow, and how many blows fall without waiting for one.
-LULL_MAX, HASTY = 4_000, 0.2
+LULL_MAX = 2_000
+"""Answers between the proof that movements are recorded again and the next blow."""
 ANSWERS = 2_000
 """Of a flood without blows: a few seconds."""
 
@@ -47,10 +48,18 @@ class Storm:
     tenant: Tenant
     heard: Tenant
     subscriber: Subscriber
+    published: list[bytes]
     flood: Flood = field(default_factory=Flood)
     trickle: Flood = field(default_factory=Flood)
     began: float = field(default_factory=time.monotonic)
     blows: list[tuple[str, float]] = field(default_factory=list)
+
+    async def rage(self, blows: int) -> None:
+        chance = random.Random(self.seed)
+        for _ in range(blows):
+            await self.flood.goes_on(chance.randrange(LULL_MAX))
+            # Where another door still opens, the last one that was killed may not have been started again.
+            await self.strike(chance.choice([n for n in KILLED if self.stack.system.children[n].is_running()]))
 
     async def strike(self, name: str) -> None:
         struck = time.monotonic()
@@ -63,8 +72,8 @@ class Storm:
         books = await read_books(stack, self.heard.id)
         await self.subscriber.events_until(lambda events: len(events) >= len(books.announced), within_s=60)
         return [
-            *await faults_after(stack, self.tenant.id, self.flood),
-            *await faults_after(stack, self.heard.id, self.trickle),
+            *await faults_after(stack, self.tenant.id, self.flood, self.published),
+            *await faults_after(stack, self.heard.id, self.trickle, self.published),
             *faults_of_events(books, self.subscriber.events()),
         ]
 
@@ -86,10 +95,10 @@ async def storm(
     """A flood through the doors (base URLs) inside the block; behind it everything was answered, and is as it must."""
     seed = random.randrange(2**32)
     doors = doors or [stack.base_url]
-    async with subscriber(SECRET) as receiver:
+    async with subscriber(SECRET) as receiver, overhearing(stack.system.stack.nats_url) as published:
         tenant, heard = await open_tenant(stack, session), await open_tenant(stack, session)
         await heard.subscribe(receiver.url, "*", secret=SECRET)
-        weather = Storm(stack, seed, tenant, heard, receiver)
+        weather = Storm(stack, seed, tenant, heard, receiver, published)
         async with (
             flooding(doors, tenant.api.key, seed=seed, callers=63) as weather.flood,
             flooding(doors, heard.api.key, seed=seed + 1, callers=1) as weather.trickle,
@@ -109,22 +118,16 @@ async def test_every_answer_under_full_load_is_that_of_a_ledger_that_serves_one_
     async with storm(stack, session, capfd) as weather:
         await weather.flood.goes_on(ANSWERS)
 
-    assert weather.flood.counts["without a first answer"] == 0
-    assert not [kind for kind in weather.flood.counts if kind.startswith("unknown")]
+    assert weather.flood.counts["without a first answer"] <= weather.flood.unknown()
 
 
 async def test_two_inventories_behind_two_gateways_answer_as_one(
     stack: RunningStack, session: aiohttp.ClientSession, capfd: Capture
 ) -> None:
-    async with AsyncExitStack() as opened:
-        second = await opened.enter_async_context(second_inventory(stack.system.stack))
-        both = f"ipv4:{LOOPBACK}:{stack.system.stack.ports['inventory']},{second}"
-        door = await opened.enter_async_context(gateway_to(stack.system.stack, both))
-        async with storm(stack, session, capfd, [stack.base_url, door]) as weather:
-            await weather.flood.goes_on(ANSWERS)
+    async with two_doors(stack) as doors, storm(stack, session, capfd, doors) as weather:
+        await weather.flood.goes_on(ANSWERS)
 
-    assert weather.flood.counts["without a first answer"] == 0
-    assert not [kind for kind in weather.flood.counts if kind.startswith("unknown")]
+    assert weather.flood.counts["without a first answer"] <= weather.flood.unknown()
 
 
 @pytest.mark.slow
@@ -133,7 +136,23 @@ async def test_nothing_is_lost_or_doubled_when_20_blows_fall_at_random_under_ful
     stack: RunningStack, session: aiohttp.ClientSession, capfd: Capture
 ) -> None:
     async with kept_running(stack), storm(stack, session, capfd) as weather:
-        chance = random.Random(weather.seed)
-        for _ in range(BLOWS):
-            await weather.flood.goes_on(chance.randrange(LULL_MAX))
-            await weather.strike(chance.choice(KILLED))
+        await weather.rage(BLOWS)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_or_doubled_when_what_one_inventory_began_another_is_asked_again(
+    stack: RunningStack, session: aiohttp.ClientSession, capfd: Capture
+) -> None:
+    async with two_doors(stack) as doors, kept_running(stack), storm(stack, session, capfd, doors) as weather:
+        await weather.rage(BLOWS // 3)
+
+
+@asynccontextmanager
+async def two_doors(stack: RunningStack) -> AsyncIterator[list[str]]:
+    """The gateway on its inventory, and another one on this and on another inventory, by turns."""
+    parts = stack.system.stack
+    async with second_inventory(parts) as second:
+        both = f"ipv4:{LOOPBACK}:{parts.ports['inventory']},{second}"
+        async with gateway_to(parts, both) as door:
+            yield [stack.base_url, door]
