@@ -64,12 +64,16 @@ _FORGET = text("""
 _ADD = text("""
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, reply, fault, created_at, expires_at)
     SELECT a.tenant_id, a.key, a.fingerprint, a.reply, a.fault, :now, :expires_at
-    FROM (SELECT set_config('lock_timeout', '50ms', true)) AS w (waits_shortly)
+    FROM (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
     CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
                       CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
         AS a (tenant_id, key, fingerprint, reply, fault)
     WHERE w.waits_shortly IS NOT NULL
 """)
+
+# For a key that another transaction has not committed yet: the batch holds locks that others wait for. The parts of a
+# batch that waited so long in vain are not patient again, each in its turn.
+KEY_WAIT_MS, KEY_WAIT_AGAIN_MS = 50, 5
 
 _KEEP = text("""
     UPDATE idempotency_key k SET reply = answer.reply, fault = answer.fault
@@ -204,11 +208,12 @@ class BatchKeys:
     at the unique index, is repeated (Database), and finds the answer.
     """
 
-    def __init__(self, claims: Iterable[Claim], now: datetime) -> None:
+    def __init__(self, claims: Iterable[Claim], now: datetime, wait_ms: int = KEY_WAIT_MS) -> None:
         self._firsts: dict[tuple[str, str], Claim] = {}
         for claim in claims:
             self._firsts.setdefault(claim.scope, claim)
         self._now = now
+        self._wait_ms = wait_ms
         self._found: dict[tuple[str, str], Any] = {}
 
     def looking(self) -> tuple[TextClause, Mapping[str, Any]]:
@@ -246,7 +251,7 @@ class BatchKeys:
         ordered = {
             claim: answers[claim] for claim in sorted(answers)
         }  # one order for all: two batches over the same keys must not deadlock
-        times = {"now": self._now, "expires_at": self._now + RETENTION}
+        times = {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
         pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
 

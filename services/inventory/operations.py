@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import trace, wire
 from chassis.clock import Clock
 from chassis.errors import Fault, FieldFault
-from chassis.idempotency import BatchKeys, Claim, StoredAnswer
+from chassis.idempotency import KEY_WAIT_MS, BatchKeys, Claim, StoredAnswer
 from chassis.ids import IdMaker
 from chassis.pipeline import Pipeline
 from chassis.trace import Trace
@@ -40,16 +40,19 @@ class Outcome(NamedTuple):
     replayed: bool = False
 
 
-async def record_movements(pipeline: Pipeline, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker) -> list[Outcome]:
+async def record_movements(
+    pipeline: Pipeline, wishes: Sequence[Wish], clock: Clock, new_id: IdMaker, *, key_wait_ms: int = KEY_WAIT_MS
+) -> list[Outcome]:
     """Records each wish under its key, or refuses it, or replays what its key was told; one outcome per wish.
 
-    What is decided is told to the pipeline: it is true once that is committed.
+    What is decided is told to the pipeline: it is true once that is committed. For a key that still runs elsewhere the
+    commit waits `key_wait_ms`.
     """
     invalid = {index: fault for index, wish in enumerate(wishes) if (fault := _invalid(wish.movement))}
     valid = [wish for index, wish in enumerate(wishes) if index not in invalid]
     if not valid:
         return [Outcome(fault) for fault in invalid.values()]
-    keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock())
+    keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock(), key_wait_ms)
     book = await open_book(pipeline, [wish.movement for wish in valid], keys)
     recording = _Recording(book, clock(), new_id)  # read under the locks: whoever waited for them comes later in time
     decided = iter([await recording.decide(wish, keys) for wish in valid])
@@ -108,6 +111,8 @@ class _Recording:
         if wish.claim in self.answers:  # a twin in the same batch
             return Outcome(self.answers[wish.claim], replayed=True)
         self.answers[wish.claim] = answer = await self._record(wish)
+        if isinstance(answer, Fault):
+            answer.request_id = wish.claim.request_id  # a twin, in this batch too, is told of this request
         return Outcome(answer)
 
     async def _record(self, wish: Wish) -> inventory_pb2.LedgerEntry | Fault:

@@ -15,6 +15,7 @@ from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.fair_queue import FairQueue
+from chassis.idempotency import KEY_WAIT_AGAIN_MS, KEY_WAIT_MS
 from chassis.ids import IdMaker
 from chassis.logs import log
 from chassis.pipeline import Pipeline
@@ -63,18 +64,18 @@ class Writer:
             else:
                 await self._arrived.wait()
 
-    async def _write(self, batch: Sequence[_Wanted]) -> None:
+    async def _write(self, batch: Sequence[_Wanted], key_wait_ms: int = KEY_WAIT_MS) -> None:
         try:
-            outcomes = await self._database.run_pipelined(lambda pipeline: self._record(pipeline, batch))
+            outcomes = await self._database.run_pipelined(lambda pipeline: self._record(pipeline, batch, key_wait_ms))
         except Exception as error:  # noqa: BLE001 - told to the callers, or split among them; the writer goes on
             await self._take_apart(batch, error)
             return
         for wanted, outcome in zip(batch, outcomes, strict=True):
             wanted.call.tell(wanted.index, outcome)
 
-    async def _record(self, pipeline: Pipeline, batch: Sequence[_Wanted]) -> list[Outcome]:
+    async def _record(self, pipeline: Pipeline, batch: Sequence[_Wanted], key_wait_ms: int) -> list[Outcome]:
         wishes = [wanted.wish for wanted in batch]
-        return await operations.record_movements(pipeline, wishes, self._clock, self._new_id)
+        return await operations.record_movements(pipeline, wishes, self._clock, self._new_id, key_wait_ms=key_wait_ms)
 
     async def _take_apart(self, batch: Sequence[_Wanted], error: Exception) -> None:
         """One key that still runs elsewhere, or one defect, must not fail its neighbours."""
@@ -85,8 +86,8 @@ class Writer:
                 wanted.call.tell(wanted.index, Outcome(_refusal(error)))
             return
         log.warning("batch.taken_apart", movements=len(batch), cause=str(error)[:200])
-        await self._write(batch[: len(batch) // 2])
-        await self._write(batch[len(batch) // 2 :])
+        await self._write(batch[: len(batch) // 2], KEY_WAIT_AGAIN_MS)
+        await self._write(batch[len(batch) // 2 :], KEY_WAIT_AGAIN_MS)
 
 
 class _Call:

@@ -11,6 +11,7 @@ from chassis import idempotency
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.errors import Fault
+from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.outbox import events_in
 from chassis.trace import Trace, new_traceparent
@@ -68,6 +69,23 @@ async def test_each_caller_is_told_its_own_and_twins_the_same(inventory: Invento
         [2, "insufficient_stock"], ["validation_failed"], [0], [0]
     ]  # fmt: skip
     assert [told[2][0].replayed, told[3][0].replayed] == [False, True]
+
+
+async def test_a_twin_that_is_refused_along_with_the_first_is_told_of_the_first(
+    inventory: Inventory, writer: Writer
+) -> None:
+    twins = [inventory.wish(1, Reason.PICK, key="twin") for _ in range(2)]
+    causes = [Trace(f"req_{number}", new_traceparent()) for number in range(2)]
+    sent = [
+        wish._replace(claim=Claim(inventory.tenant_id, "twin", b"f", cause.request_id), cause=cause)
+        for wish, cause in zip(twins, causes, strict=True)
+    ]
+
+    told = await writer.record(sent)
+    [again] = await writer.record([sent[1]])
+
+    refusals = [outcome.answer for outcome in (*told, again) if isinstance(outcome.answer, Fault)]
+    assert [refusal.request_id for refusal in refusals] == ["req_0"] * 3
 
 
 async def test_a_call_that_was_given_up_is_recorded_all_the_same(inventory: Inventory, writer: Writer) -> None:
