@@ -6,11 +6,15 @@ The parts that matter most are also asked one by one: what is sent again and wha
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import json
+import operator
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -19,9 +23,13 @@ import httpx
 import pytest
 import standardwebhooks
 from aiohttp import web
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from chassis.errors import ERRORS, Fault
+from gateway import docs as receivers
 from gateway import problems
+from services.webhooks import signing
 from tests.docs.guide import blocks, printed, program
 from tests.docs.mishaps import network
 from tests.running import RunningStack
@@ -173,6 +181,21 @@ async def test_an_answer_of_something_in_between_is_a_refusal_too(guide: SimpleN
 
 
 BODY = b'{"id": "evt_1", "type": "shipment.label_ready"}'
+SNIPPET = (Path(receivers.__file__).parent / "snippets" / "receive_webhooks.py").read_text()
+
+
+def key_lookup(program: str) -> Callable[[str], bytes]:
+    """The function `key_of` of a receiver."""
+    names: dict[str, Any] = {"base64": base64}
+    exec(re.findall(r"^def key_of.*?\n(?=\n\n|\Z)", program, re.MULTILINE | re.DOTALL)[0], names)
+    return names["key_of"]  # type: ignore[no-any-return]
+
+
+KEY_LOOKUPS = [key_lookup(program()), key_lookup(SNIPPET)]
+
+
+def strip_padding(encoded: str) -> str:
+    return encoded.rstrip("=")
 
 
 def signed(secret: str, *, age: timedelta = timedelta(0), body: bytes = BODY) -> dict[str, str]:
@@ -209,7 +232,24 @@ def test_the_receiver_believes_nothing_else(guide: SimpleNamespace) -> None:
             guide.verified(headers, body)
 
 
-async def test_the_receiver_takes_an_event_once_and_answers_every_copy(guide: SimpleNamespace) -> None:
+PRINTABLE = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=80)
+BASE64 = st.binary(min_size=1, max_size=80).map(lambda key: base64.b64encode(key).decode())
+SECRETS = PRINTABLE | st.builds(operator.add, st.just(signing.PREFIX), PRINTABLE | BASE64 | BASE64.map(strip_padding))
+
+
+@given(SECRETS)
+@example("whsec_REPLACE")
+@example("whsec_")
+@example("whsec_A")
+@example("it is no secret")
+def test_the_receivers_take_every_secret_as_we_sign_with_it(secret: str) -> None:
+    for key_of in KEY_LOOKUPS:
+        assert key_of(secret) in signing.keys_of(secret)
+
+
+async def test_the_receiver_takes_an_event_once_and_answers_every_copy(
+    guide: SimpleNamespace, capfd: pytest.CaptureFixture[str]
+) -> None:
     exec(blocks("Hearing of what happens")[1], guide.names)
     server, inbox = guide.names["server"], guide.names["inbox"]
     headers = signed(guide.names["SECRET"])
@@ -229,3 +269,4 @@ async def test_the_receiver_takes_an_event_once_and_answers_every_copy(guide: Si
 
     assert statuses == [204, 204, 401]
     assert [inbox.get_nowait(), inbox.empty()] == [json.loads(BODY), True]
+    assert "refused: not signed with this secret" in capfd.readouterr().err
