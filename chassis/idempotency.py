@@ -56,8 +56,8 @@ _LOOK = text("""
 """)
 _FORGET = text("""
     DELETE FROM idempotency_key k
-    USING unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS expired (tenant_id, key)
-    WHERE k.tenant_id = expired.tenant_id AND k.key = expired.key AND k.expires_at <= :now
+    USING (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
+    WHERE w.waits_shortly IS NOT NULL AND k.tenant_id = :tenant_id AND k.key = :key AND k.expires_at <= :now
 """)
 # Without ON CONFLICT: where another transaction was first, nothing of this one may be committed. It waits shortly for
 # one that has not committed yet: the batch holds locks that others wait for.
@@ -82,7 +82,6 @@ _KEEP = text("""
     WHERE k.tenant_id = answer.tenant_id AND k.key = answer.key
 """)
 
-# The row is locked before it goes: a key that is being claimed anew is left alone, and is not waited for.
 _FREE = text("""
     DELETE FROM idempotency_key
     WHERE tenant_id = :tenant_id AND key = :key AND fingerprint = :fingerprint AND reply IS NULL AND fault IS NULL
@@ -227,9 +226,11 @@ class BatchKeys:
             if row.expires_at > self._now:
                 self._found[scope] = row
             else:
-                expired.append(self._firsts[scope])
-        if expired:  # out of the way now, not with the answer: one statement cannot delete and add the same key
-            pipeline.tell(_FORGET, {**_columns(expired), "now": self._now})
+                expired.append(scope)
+        for tenant_id, key in sorted(expired):
+            # Out of the way now, not with the answer: one statement cannot delete and add the same key.
+            forgotten = {"tenant_id": tenant_id, "key": key, "now": self._now, "wait": f"{self._wait_ms}ms"}
+            pipeline.tell(_FORGET, forgotten)
             await pipeline.flush()
 
     def told(self, claim: Claim) -> StoredAnswer | Fault | None:

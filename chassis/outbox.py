@@ -18,6 +18,7 @@ from typing import Any
 
 import nats.errors
 import sqlalchemy.exc
+from google.protobuf.message import DecodeError
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -107,7 +108,11 @@ def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> Non
 
 def events_in(payload: bytes) -> Sequence[events_pb2.Event]:
     """The events of a message. Raises google.protobuf.message.DecodeError for what is none."""
-    return events_pb2.EventBundle.FromString(payload).events or [events_pb2.Event.FromString(payload)]
+    events = events_pb2.EventBundle.FromString(payload).events or [events_pb2.Event.FromString(payload)]
+    if not all(event.id and event.type for event in events):
+        # A form of a later release, perhaps: acked unread it would be lost.
+        raise DecodeError("a message without an event that has an id and a type")
+    return events
 
 
 @dataclass(frozen=True)

@@ -45,16 +45,6 @@ def follow(request_id: str, traceparent: str, **ids: str) -> Iterator[Trace]:
         _current.reset(token)
 
 
-@contextmanager
-def resume(trace: Trace) -> Iterator[None]:
-    """Makes the enclosed work part of a request that began elsewhere: where the work of many is done together."""
-    token = _current.set(trace)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
 def new_traceparent() -> str:
     chance = os.urandom(24).hex()
     return f"00-{chance[:32]}-{chance[32:]}-01"

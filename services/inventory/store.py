@@ -19,9 +19,12 @@ from services.inventory.domain import AllocationStatus, Entry, Hold, Stock, Stoc
 # A statement and its parameters, for the one that sends it along with others (chassis/pipeline.py).
 Query = tuple[TextClause, Mapping[str, Any]]
 
+# It waits for another transaction that makes the same row.
 _ADD_MISSING_BALANCES = text("""
     INSERT INTO balance (tenant_id, sku, warehouse)
-    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
+    SELECT n.* FROM (SELECT set_config('lock_timeout', :wait, true)) AS w (is_set)
+    CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[])) AS n
+    WHERE w.is_set IS NOT NULL
     ON CONFLICT DO NOTHING
 """)
 
@@ -36,6 +39,7 @@ _BALANCES_OF = """
 """
 _BALANCES = text(_BALANCES_OF.format(lock=""))
 _LOCK_BALANCES = text(_BALANCES_OF.format(lock="FOR UPDATE"))
+_LOCK_FREE_BALANCES = text(_BALANCES_OF.format(lock="FOR UPDATE SKIP LOCKED"))
 
 _LOCK_BALANCES_OF_SKUS = text("""
     SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance
@@ -174,9 +178,14 @@ def locking(keys: Iterable[StockKey]) -> Query:
     return _LOCK_BALANCES, _key_columns(sorted(set(keys)))
 
 
-def making(keys: Iterable[StockKey]) -> Query:
+def locking_free(keys: Iterable[StockKey]) -> Query:
+    """The same of those that nobody else has locked."""
+    return _LOCK_FREE_BALANCES, _key_columns(sorted(set(keys)))
+
+
+def making(keys: Iterable[StockKey], wait_ms: int) -> Query:
     """Adds the balances of the keys that never moved: a row that does not exist cannot be locked."""
-    return _ADD_MISSING_BALANCES, _key_columns(sorted(set(keys)))
+    return _ADD_MISSING_BALANCES, {**_key_columns(sorted(set(keys))), "wait": f"{wait_ms}ms"}
 
 
 def stocks_of(rows: Iterable[Any]) -> dict[StockKey, Stock]:
