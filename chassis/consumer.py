@@ -30,7 +30,8 @@ Handler = Callable[[events_pb2.Event], Awaitable[None]]
 Together = Callable[[Sequence[events_pb2.Event]], Awaitable[None]]
 
 WORKERS = 8
-MESSAGES_MAX = 16  # handed over together; each may be a bundle
+WORKERS_TOGETHER = 2
+MESSAGES_MAX, EVENTS_MAX = 16, 256  # taken at once, and handed over at once: a message may be a bundle
 MORE_S = 0.1
 FETCH_S = 2.0  # also how long a stop may wait for an idle worker
 RETRY_S = 0.5
@@ -46,8 +47,8 @@ class RetryLater(Exception):
 class Consumer:
     """Runs the handlers of one durable consumer: {event type: handler}. Types without a handler are acked unseen.
 
-    With `together` one worker takes all that is there and hands it over at once; where that fails, the handlers get
-    the events one by one.
+    With `together` a worker takes all that is there and hands it over many at a time; where that fails, the handlers
+    get the events one by one.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Consumer:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as workers:
-            for _ in range(1 if self._together else WORKERS):
+            for _ in range(WORKERS_TOGETHER if self._together else WORKERS):
                 workers.create_task(self._work())
 
     async def _work(self) -> None:
@@ -96,8 +97,10 @@ class Consumer:
     async def _settle_together(self, messages: Sequence[Msg]) -> None:
         try:
             events = [event for message in messages for event in self._events_of_ours(message)]
-            async with asyncio.timeout(self._timeout_s):
-                await self._hand_over(events)
+            for start in range(0, len(events), EVENTS_MAX):
+                async with asyncio.timeout(self._timeout_s):
+                    await self._hand_over(events[start : start + EVENTS_MAX])
+                await _go_on_with(messages)
         except asyncio.CancelledError:
             if _is_being_cancelled():
                 raise
@@ -129,8 +132,11 @@ class Consumer:
             trouble = await self._park_or_retry(message, None, deliveries, error)
         else:
             # All of them, before the first trouble sends the message back: none waits for its neighbour.
-            troubles = [await self._try(message, event, deliveries) for event in events]
-            trouble = next(filter(None, troubles), None)
+            trouble = None
+            for event in events:
+                trouble = await self._try(message, event, deliveries) or trouble
+                if len(events) > 1:
+                    await _go_on_with([message])
         if trouble:
             await _again(message, deliveries, trouble)
         else:
@@ -195,6 +201,12 @@ class Consumer:
         )
         await self._database.run(park)
         log.error("event.parked", consumer=self._spec.name, subject=message.subject, exc_info=error)
+
+
+async def _go_on_with(messages: Sequence[Msg]) -> None:
+    """Much work takes long: it must not come to somebody else meanwhile."""
+    for message in messages:
+        await message.in_progress()
 
 
 async def _more(subscription: JetStreamContext.PullSubscription, first: Msg) -> Sequence[Msg]:

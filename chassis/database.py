@@ -155,8 +155,8 @@ def _is_disconnect(error: _Error) -> bool:
 
 def _waited_for_key(error: _Error) -> bool:
     origin = _origin(error)
-    # PostgreSQL tells by the context alone what the lock was.
-    return isinstance(origin, psycopg.errors.LockNotAvailable) and '"idempotency_key' in (origin.diag.context or "")
+    # PostgreSQL tells by the context alone what the lock was: in whatever language, with the name of table or index.
+    return isinstance(origin, psycopg.errors.LockNotAvailable) and "idempotency_key" in (origin.diag.context or "")
 
 
 def _may_repeat(error: _Error, attempt: int) -> bool:

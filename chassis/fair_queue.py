@@ -1,4 +1,4 @@
-"""A bounded queue with a lane per tenant: who floods it waits behind himself, and cannot fill it for others."""
+"""A bounded queue with a lane per tenant: who floods it waits behind himself, and leaves room for others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+
+SMALL_LANE = 16
 
 
 class FairQueue(Generic[Item]):
@@ -21,12 +23,15 @@ class FairQueue(Generic[Item]):
     def __len__(self) -> int:
         return self._count
 
-    def has_room(self, lane: str, items: int = 1) -> bool:
+    def has_room(self, lane: str) -> bool:
+        """A queue that floods have filled still has a little room for those who are not among them."""
         waiting = len(self._lanes[lane]) if lane in self._lanes else 0
-        return self._count + items <= self._items_max and waiting + items <= self._lane_max
+        if self._count < self._items_max:
+            return waiting < self._lane_max
+        return waiting < SMALL_LANE and self._count < 2 * self._items_max
 
     def put(self, lane: str, item: Item) -> None:
-        """Whether there is room is asked before: what must be put together is put whole or not at all."""
+        """Whether there is room is asked before."""
         if lane not in self._lanes:
             self._lanes[lane] = deque()
         self._lanes[lane].append(item)

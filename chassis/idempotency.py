@@ -39,34 +39,41 @@ _CLAIM = text("""
 _FIND = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
-    JOIN idempotency_key k USING (tenant_id, key)
+    CROSS JOIN LATERAL (
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
+    ) k
     WHERE k.expires_at > :now
 """)
 
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
 # What a batch finds out of many keys at once; those whose time is over are free again, and still in the way.
 _LOOK = text("""
     SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault, k.expires_at
     FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
     CROSS JOIN LATERAL (
-        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key
+        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
     ) k
 """)
 _FORGET = text("""
     DELETE FROM idempotency_key k
-    USING unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS expired (tenant_id, key)
-    WHERE k.tenant_id = expired.tenant_id AND k.key = expired.key AND k.expires_at <= :now
+    USING (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
+    WHERE w.waits_shortly IS NOT NULL AND k.tenant_id = :tenant_id AND k.key = :key AND k.expires_at <= :now
 """)
-# Without ON CONFLICT: where another transaction was first, nothing of this one may be committed.
+# Without ON CONFLICT: where another transaction was first, nothing of this one may be committed. It waits shortly for
+# one that has not committed yet: the batch holds locks that others wait for.
 _ADD = text("""
     INSERT INTO idempotency_key (tenant_id, key, fingerprint, reply, fault, created_at, expires_at)
     SELECT a.tenant_id, a.key, a.fingerprint, a.reply, a.fault, :now, :expires_at
-    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
-                CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
+    FROM (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
+    CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]),
+                      CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
         AS a (tenant_id, key, fingerprint, reply, fault)
+    WHERE w.waits_shortly IS NOT NULL
 """)
 
-# For a key that another transaction has not committed yet: the batch holds locks that others wait for.
-_WAIT_SHORTLY = text("SET LOCAL lock_timeout = '50ms'")
+# For a key that another transaction has not committed yet: the batch holds locks that others wait for. The parts of a
+# batch that waited so long in vain are not patient again, each in its turn.
+KEY_WAIT_MS, KEY_WAIT_AGAIN_MS = 50, 5
 
 _KEEP = text("""
     UPDATE idempotency_key k SET reply = answer.reply, fault = answer.fault
@@ -75,7 +82,6 @@ _KEEP = text("""
     WHERE k.tenant_id = answer.tenant_id AND k.key = answer.key
 """)
 
-# The row is locked before it goes: a key that is being claimed anew is left alone, and is not waited for.
 _FREE = text("""
     DELETE FROM idempotency_key
     WHERE tenant_id = :tenant_id AND key = :key AND fingerprint = :fingerprint AND reply IS NULL AND fault IS NULL
@@ -201,25 +207,31 @@ class BatchKeys:
     at the unique index, is repeated (Database), and finds the answer.
     """
 
-    def __init__(self, claims: Iterable[Claim], now: datetime) -> None:
+    def __init__(self, claims: Iterable[Claim], now: datetime, wait_ms: int = KEY_WAIT_MS) -> None:
         self._firsts: dict[tuple[str, str], Claim] = {}
         for claim in claims:
             self._firsts.setdefault(claim.scope, claim)
         self._now = now
+        self._wait_ms = wait_ms
         self._found: dict[tuple[str, str], Any] = {}
-        self._expired: list[Claim] = []
 
     def looking(self) -> tuple[TextClause, Mapping[str, Any]]:
         """The question to ask; `learn` takes its rows."""
         return _LOOK, _columns(list(self._firsts.values()))
 
-    def learn(self, rows: Iterable[Any]) -> None:
+    async def learn(self, rows: Iterable[Any], pipeline: Pipeline) -> None:
+        expired = []
         for row in rows:
             scope = row.tenant_id, row.key
             if row.expires_at > self._now:
                 self._found[scope] = row
             else:
-                self._expired.append(self._firsts[scope])
+                expired.append(scope)
+        for tenant_id, key in sorted(expired):
+            # Out of the way now, not with the answer: one statement cannot delete and add the same key.
+            forgotten = {"tenant_id": tenant_id, "key": key, "now": self._now, "wait": f"{self._wait_ms}ms"}
+            pipeline.tell(_FORGET, forgotten)
+            await pipeline.flush()
 
     def told(self, claim: Claim) -> StoredAnswer | Fault | None:
         """What the key was told by an earlier request; None where it is free.
@@ -237,14 +249,10 @@ class BatchKeys:
         """Adds the free keys with what they are told."""
         if not answers:
             return
-        expired = [claim for claim in self._expired if claim in answers]
-        if expired:
-            pipeline.tell(_FORGET, {**_columns(expired), "now": self._now})
         ordered = {
             claim: answers[claim] for claim in sorted(answers)
         }  # one order for all: two batches over the same keys must not deadlock
-        times = {"now": self._now, "expires_at": self._now + RETENTION}
-        pipeline.tell(_WAIT_SHORTLY, {})
+        times = {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
         pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
 

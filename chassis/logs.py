@@ -25,7 +25,7 @@ _MARKS = ("sk_", "whsec_", "://", "password=")
 _SECRET = re.compile(
     r"sk_(?:live|test)_\w+"  # API keys
     r"|whsec_(?:\\.|[^\s\"'\\])+"  # webhook secrets
-    r"|(?<=://)(?:\\.|[^\s/\"'\\])*:(?:\\.|[^\s/\"'\\])*(?=@)"  # role and password of a URL
+    r"|(?<=://)(?:\\.|[^\s/:\"'\\])*:(?:\\.|[^\s/\"'\\])*(?=@)"  # role and password of a URL
     r"|(?<=password=)(?:\\.|[^\s\"'\\])+"  # a password between key words, as libpq takes it
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -18,6 +18,7 @@ from typing import Any
 
 import nats.errors
 import sqlalchemy.exc
+from google.protobuf.message import DecodeError
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -31,10 +32,11 @@ from skutrail.v1 import events_pb2
 
 RETENTION = timedelta(days=7)  # kept after publication, so that a lost stream can be published again
 BATCH_MAX = 256
-BUNDLE_MAX = 256  # events in a message: far below what a stream takes (jetstream.py)
+BUNDLE_MAX = 256  # events in a row: less than MESSAGE_BYTES, however long their names are
+MESSAGE_BYTES = 512 * 1024  # half of what a stream takes (jetstream.py)
 IN_FLIGHT_MAX = 64
 POLL_S = 0.25
-GATHER_S = 0.005  # under load many commits ask at the same time: they share a look
+REST_S = 0.03  # after a look, whatever was committed meanwhile: under load commits share looks and messages
 PUBLISH_TIMEOUT_S = 2.0
 RETRY_S = 0.5
 STUCK_KEYS_MAX = 1_000  # more stuck keys than this, and the trouble is not the keys'
@@ -91,7 +93,7 @@ async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
 
 
 def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> None:
-    """Writes events of one type, which travel together: where they are many, one message each would be the cost.
+    """Writes events of one type, which travel together: a row and a message for each would be most of the cost.
 
     All of a type share a lane: of two bundles that have a key in common, the first is published first.
     """
@@ -99,18 +101,18 @@ def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> Non
     for start in range(0, len(events), BUNDLE_MAX):
         bundle = events[start : start + BUNDLE_MAX]
         subject = f"skutrail.{bundle[0].type}"
-        rows.append(_Row(bundle[0].id, subject, subject, _payload(bundle)))
+        rows.append(_Row(bundle[0].id, subject, subject, events_pb2.EventBundle(events=bundle).SerializeToString()))
     if rows:
         pipeline.tell(*_adding(rows))
 
 
 def events_in(payload: bytes) -> Sequence[events_pb2.Event]:
     """The events of a message. Raises google.protobuf.message.DecodeError for what is none."""
-    return events_pb2.EventBundle.FromString(payload).events or [events_pb2.Event.FromString(payload)]
-
-
-def _payload(bundle: Sequence[events_pb2.Event]) -> bytes:
-    return (events_pb2.EventBundle(events=bundle) if len(bundle) > 1 else bundle[0]).SerializeToString()
+    events = events_pb2.EventBundle.FromString(payload).events or [events_pb2.Event.FromString(payload)]
+    if not all(event.id and event.type for event in events):
+        # A form of a later release, perhaps: acked unread it would be lost.
+        raise DecodeError("a message without an event that has an id and a type")
+    return events
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,8 @@ class Relay:
                 if len(self._stuck) > STUCK_KEYS_MAX:
                     await pause(RETRY_S, unless=self._stopping)
                 elif taken < BATCH_MAX:
+                    await pause(REST_S, unless=self._stopping)
                     await pause(POLL_S, unless=self._nudge)
-                    await asyncio.sleep(GATHER_S)
         finally:
             # Ends the session and the lock with it, in whatever state they are; the pool must not get it back.
             await connection.invalidate()
@@ -203,18 +205,23 @@ class Relay:
 
     async def _publish_lane(self, lane: Sequence[Any], slots: asyncio.Semaphore) -> _Outcome:
         """Publishes the events of one key in order; the first that fails holds back those behind it."""
-        for count, row in enumerate(lane):
+        published = 0
+        for rows in _parcels(lane):
             async with slots:
                 try:
-                    await self._publish(row)
+                    await self._publish(rows)
                 except (nats.errors.Error, TimeoutError, OSError) as error:
-                    return _Outcome(count, stuck=row, cause=f"{type(error).__name__}: {error}"[:200])
-        return _Outcome(len(lane))
+                    return _Outcome(published, stuck=rows[0], cause=f"{type(error).__name__}: {error}"[:200])
+            published += len(rows)
+        return _Outcome(published)
 
-    async def _publish(self, row: Any) -> None:
+    async def _publish(self, rows: Sequence[Any]) -> None:
         js = await self._nats.jetstream()
-        headers = {"Nats-Msg-Id": row.event_id}
-        await js.publish(row.subject, row.payload, timeout=PUBLISH_TIMEOUT_S, headers=headers)
+        # Of one row more or less it is another message: as a duplicate it would be dropped with what is new in it.
+        message_id = rows[0].event_id if len(rows) == 1 else f"{rows[0].event_id}..{rows[-1].event_id}"
+        # A serialized message followed by another one of its type is both merged: their lists are joined (protobuf).
+        payload = b"".join([row.payload for row in rows])
+        await js.publish(rows[0].subject, payload, timeout=PUBLISH_TIMEOUT_S, headers={"Nats-Msg-Id": message_id})
 
     def _set_aside(self, failed: Sequence[_Outcome]) -> None:
         """The keys of failed lanes rest, so that they do not fill every batch and hold up all others."""
@@ -224,6 +231,19 @@ class Relay:
         self._stuck.update({outcome.stuck.key: retry_at for outcome in failed})
         first = failed[0]
         log.warning("events.not_published", keys=len(failed), event_id=first.stuck.event_id, cause=first.cause)
+
+
+def _parcels(lane: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of a lane by message: bundles share one, up to MESSAGE_BYTES; an event of its own travels alone."""
+    parcel: list[Any] = []
+    for row in lane:
+        is_bundle = row.key == row.subject
+        if parcel and (not is_bundle or sum(len(r.payload) for r in parcel) + len(row.payload) > MESSAGE_BYTES):
+            yield parcel
+            parcel = []
+        parcel.append(row)
+    if parcel:
+        yield parcel
 
 
 @dataclass(frozen=True)

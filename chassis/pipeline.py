@@ -22,7 +22,11 @@ Parameters = Mapping[str, Any]
 
 
 class Pipeline:
-    """The writes that an operation wants (`tell`) are sent in order, with the next question or with the commit."""
+    """The writes that an operation wants (`tell`) are sent with the next question or with the commit.
+
+    Those that are sent together run as one statement, in no order and without seeing each other: they must not touch
+    the same rows.
+    """
 
     def __init__(self, tx: AsyncConnection, driver: psycopg.AsyncConnection[Any]) -> None:
         self.tx = tx
@@ -57,13 +61,18 @@ class Pipeline:
             await self._driver.commit()
 
     async def _send(self) -> None:
+        """What was told, as one statement: each that is sent by itself costs both sides as much again."""
+        if not self._told:
+            return
         told, self._told = self._told, []
-        for statement, parameters in told:
-            await self._execute(statement, parameters)
+        merged = {_name(place, name): value for place, (_, given) in enumerate(told) for name, value in given.items()}
+        await self._run(_merged(tuple(statement.text for statement, _ in told)), merged)
 
     async def _execute(self, statement: TextClause, parameters: Parameters) -> psycopg.AsyncCursor[Any]:
-        cursor = self._driver.cursor(row_factory=namedtuple_row)
-        return await cursor.execute(_for_driver(statement.text), parameters, prepare=True)
+        return await self._run(_for_driver(statement.text), parameters)
+
+    async def _run(self, sql: bytes, parameters: Parameters) -> psycopg.AsyncCursor[Any]:
+        return await self._driver.cursor(row_factory=namedtuple_row).execute(sql, parameters, prepare=True)
 
 
 async def within(tx: AsyncConnection, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
@@ -74,6 +83,22 @@ async def within(tx: AsyncConnection, operation: Callable[[Pipeline], Awaitable[
     return result
 
 
+_PARAMETER = re.compile(r"(?<!:):(\w+)")
+
+
 @lru_cache(maxsize=256)
 def _for_driver(sql: str) -> bytes:
-    return re.sub(r"(?<!:):(\w+)", r"%(\1)b", sql.replace("%", "%%")).encode()
+    return _PARAMETER.sub(r"%(\1)b", sql.replace("%", "%%")).encode()
+
+
+@lru_cache(maxsize=256)
+def _merged(statements: Sequence[str]) -> bytes:
+    """All but the last stand in a WITH (PostgreSQL, 7.8.4); the parameters of each have names of their own."""
+    own = [_PARAMETER.sub(rf":\1_{place}", sql) for place, sql in enumerate(statements)]
+    *first, last = own
+    preceding = ", ".join(f"told_{place} AS ({sql})" for place, sql in enumerate(first))
+    return _for_driver(f"WITH {preceding} {last}" if first else last)
+
+
+def _name(place: int, parameter: str) -> str:
+    return f"{parameter}_{place}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -45,15 +45,6 @@ def follow(request_id: str, traceparent: str, **ids: str) -> Iterator[Trace]:
         _current.reset(token)
 
 
-@contextmanager
-def resume(trace: Trace) -> Iterator[None]:
-    """Makes the enclosed work part of a request that began elsewhere: where the work of many is done together."""
-    token = _current.set(trace)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
-
 def new_traceparent() -> str:
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    chance = os.urandom(24).hex()
+    return f"00-{chance[:32]}-{chance[32:]}-01"

@@ -25,6 +25,11 @@ def database_url(name: str, given: str | None) -> str:
     return given or str(_running_stack("--database-url")["databases"][name])
 
 
+def owner_url(name: str, given: str | None) -> str:
+    """The same, as the role that owns it."""
+    return given or str(_running_stack("--owner-url")["owners"][name])
+
+
 def nats_url(given: str | None) -> str:
     return given or str(_running_stack("--nats-url")["nats_url"])
 
@@ -42,6 +47,11 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         if not isinstance(error.orig, psycopg.errors.UndefinedTable):
             raise
         fail(f"In that database {_first_line(error.orig)}. Is it the right one, and has skutrail migrate run on it?")
+
+
+def in_a_line(error: Exception) -> str:
+    """What a driver says in many lines, in one."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def fail(message: str) -> NoReturn:

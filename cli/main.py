@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import keys, parked
+from cli import export, keys, parked, verify
 
 app = typer.Typer(
     name="skutrail",
@@ -24,6 +24,10 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
 app.add_typer(parked.app, name="parked", help="List the events that no handler could take, and hand them back.")
+
+app.command()(verify.verify)
+app.command()(export.export)
+app.command(name="import")(export.import_)
 
 DEFAULT_HTTP_PORT = 8080
 

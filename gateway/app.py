@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import batches, door, inventory, openapi, operate, orders, pages, shipments, webhooks
+from gateway import batches, door, inventory, openapi, operate, orders, pages, shipments, verifying, webhooks
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
 from gateway.cursors import Cursors
@@ -14,7 +14,16 @@ from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
 from gateway.middleware import GATEKEEPER, METRICS, admit, edge
 from gateway.operate import READINESS, Readiness
-from gateway.requests import BalanceQuery, LabelQuery, LedgerQuery, LevelsQuery, OrdersQuery, PageQuery, ShipmentsQuery
+from gateway.requests import (
+    BalanceQuery,
+    LabelQuery,
+    LedgerQuery,
+    LevelsQuery,
+    OrdersQuery,
+    PageQuery,
+    ShipmentsQuery,
+    VerifyQuery,
+)
 from gateway.upstream import Upstream
 
 _KEY, _LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
@@ -33,6 +42,7 @@ ROUTES = (
     Route("POST",   "/v1/inventory/transfers",    batches.record_transfer,      _KEY),
     Route("GET",    "/v1/inventory/balance",      inventory.get_balance,        _KEY,  BalanceQuery),
     Route("GET",    "/v1/inventory/levels",       inventory.list_levels,        _KEY,  LevelsQuery),
+    Route("GET",    "/v1/inventory/verify",       verifying.verify_chain,       _KEY,  VerifyQuery),
     Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY),
     Route("GET",    "/v1/shipments",              shipments.list_shipments,     _KEY,  ShipmentsQuery),
     Route("GET",    "/v1/shipments/{id}",         shipments.get_shipment,       _KEY),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gateway.requests import NoQuery
@@ -64,7 +64,4 @@ def respond(value: Mapping[str, Any], *, status: int = 200, location: str = "") 
     headers = {"Content-Type": "application/json"}
     if location:
         headers["Location"] = location
-    return web.Response(status=status, body=_to_json(value).encode(), headers=headers)
-
-
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
+    return web.Response(status=status, body=msgspec.json.encode(value), headers=headers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -19,10 +20,10 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 BATCH_MAX = 256
-CALLS_MAX = 2  # under way at once: while the service works on one, the next is on its way
+CALLS_MAX = 1  # under way at once: while the service works on one, the next is on its way
 QUEUE_MAX = 4_000
 QUEUE_PER_TENANT_MAX = 2_000
-TIMEOUT_MIN_S = 0.5  # of a call, however long its oldest question has waited
+WAIT_MAX_S = 1.0  # in the queue; the rest of its deadline is for the call
 
 
 class Coalescer(Generic[Question, Answer]):
@@ -40,27 +41,37 @@ class Coalescer(Generic[Question, Answer]):
         asked: _Asked[Question, Answer] = _Asked(question, asyncio.get_running_loop().create_future(), time.monotonic())
         self._queue.put(tenant_id, asked)
         if len(self._calls) < CALLS_MAX:
-            call = asyncio.create_task(self._call_while_asked())
+            # In a context of its own: the call is that of many requests, and none of theirs.
+            call = asyncio.create_task(self._call_while_asked(), context=Context())
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         return await asked.answer
 
     async def _call_while_asked(self) -> None:
         while batch := self._queue.take(BATCH_MAX):
-            await self._call(batch)
+            in_time = [asked for asked in batch if not self._is_late(asked)]
+            if in_time:
+                await self._call(in_time)
+
+    def _is_late(self, asked: _Asked[Question, Answer]) -> bool:
+        """What has waited too long is told so: it was never sent, and nothing happened."""
+        is_late = time.monotonic() - asked.at > WAIT_MAX_S
+        if is_late:
+            asked.fail(Fault("unavailable", "A service is slow. Try again.", retry_after_s=1))
+        return is_late
 
     async def _call(self, batch: Sequence[_Asked[Question, Answer]]) -> None:
-        # Of a call that many requests share the service logs none of theirs; each question carries its own.
-        with trace.follow("", ""):
-            await self._answer(batch)
-
-    async def _answer(self, batch: Sequence[_Asked[Question, Answer]]) -> None:
-        left_s = rpc.DEADLINE_DEFAULT_S - (time.monotonic() - batch[0].at)
+        left_s = rpc.DEADLINE_DEFAULT_S - (time.monotonic() - min(asked.at for asked in batch))
         try:
-            answers = await self._send([asked.question for asked in batch], max(left_s, TIMEOUT_MIN_S))
-        except Exception as error:  # noqa: BLE001 - each that asked is told; whoever is next may have more luck
+            with trace.follow("", ""):
+                answers = await self._send([asked.question for asked in batch], left_s)
+            if len(answers) != len(batch):
+                raise AssertionError(f"{len(answers)} answers to {len(batch)} questions")
+        except BaseException as error:
             for asked in batch:
                 asked.fail(error)
+            if not isinstance(error, Exception):
+                raise
             return
         for asked, answer in zip(batch, answers, strict=True):
             if not asked.answer.done():  # who asked may have gone
@@ -73,9 +84,11 @@ class _Asked(Generic[Question, Answer]):
     answer: asyncio.Future[Answer]
     at: float
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         if self.answer.done():
             return
         # One of its own for each: a traceback grows with every task that an exception passes.
-        own = from_message(to_message(error)) if isinstance(error, Fault) else error
+        own = (
+            from_message(to_message(error)) if isinstance(error, Fault) else RuntimeError(f"the call broke: {error!r}")
+        )
         self.answer.set_exception(own)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway import requests, shown
 from gateway.openapi_events import UNCAUSED
-from gateway.openapi_schemas import Schema, Schemas, Shape, page_of, record, shaped
+from gateway.openapi_schemas import Schema, Schemas, Shape, nullable, page_of, record, shaped
 from gateway.shown import Shown
 from gateway.validation import Strict
 from skutrail.v1 import inventory_pb2, webhooks_pb2
@@ -63,6 +63,19 @@ def _subscribed(schemas: Schemas) -> Schema:
     # The secret is there only where we made it.
     secret = {"type": "string", "description": "What deliveries are signed with. Keep it: it is not told again."}
     return {"allOf": [_new_webhook(schemas), {"properties": {"secret": secret}}]}
+
+
+def _verified(schemas: Schemas) -> Schema:
+    text, count = {"type": "string"}, {"type": "integer"}
+    fields = {
+        "sku": text,
+        "warehouse": text,
+        "entries": count,
+        "ok": {"type": "boolean"},
+        "first_broken_seq": nullable(count),
+        "head_hash": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    }
+    return schemas.add("VerifiedChain", record(fields))
 
 
 def _alive(_: Schemas) -> Schema:
@@ -137,6 +150,15 @@ CALLS: Mapping[str, Described] = {
         "the balance seems to have.",
         "A page of levels.",
         page_of(_level),
+    ),
+    "GET /v1/inventory/verify": Described(
+        "verify_chain",
+        "Recompute the hash chain of a SKU in a warehouse: is it as it was recorded",
+        "Each entry carries a SHA-256 over the one before and itself: whoever changes, removes or adds one breaks "
+        "those behind it. A walk that takes too long ends with `deadline_exceeded`, and goes on from its `after`.",
+        "What the chain is worth. `head_hash` is that of its last good entry: keep it, and a later answer can be held "
+        "against it.",
+        _verified,
     ),
     "POST /v1/shipments": Described(
         "create_shipment",

@@ -13,6 +13,7 @@ LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
 # What is asked for in the path and in the query.
 ASKED: Mapping[str, Mapping[str, str]] = {
     "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
+    "verify_chain": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "get_order": {"id": "ord_5k2n9v"},
 }
 
@@ -148,6 +149,14 @@ ANSWERED: Mapping[str, Any] = {
     "list_levels": _page(
         {"sku": "SKU-0042", "warehouse": "SEA-1", "on_hand": 420, "held": 2, "available": 418, "waiting": 0}
     ),
+    "verify_chain": {
+        "sku": "SKU-0042",
+        "warehouse": "SEA-1",
+        "entries": 8,
+        "ok": True,
+        "first_broken_seq": None,
+        "head_hash": "3f1c0a7be2d94c5860f7a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7",
+    },
     "get_shipment": _SHIPMENT,
     "list_shipments": _page(_SHIPMENT),
     "list_orders": _page(_ORDER),

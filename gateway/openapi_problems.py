@@ -61,6 +61,7 @@ def schema() -> Schema:
         **dict.fromkeys(("accept", "accept_encoding", "allow", "current_status"), text),
         **dict.fromkeys(NUMERIC_FACTS, number),
         "away": {"type": "array", "items": text},
+        "after": text,
     }
     return record(
         {

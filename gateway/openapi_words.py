@@ -162,6 +162,11 @@ FIELDS: Mapping[str, str] = {
     "Problem.available": "Of `insufficient_stock`: units that there are.",
     "Problem.expected": "Of `version_conflict`: what you sent.",
     "Problem.requested": "Of `insufficient_stock`: units that you asked for.",
+    "VerifiedChain.entries": "How many there are, up to the last good one.",
+    "VerifiedChain.ok": "Whether the trail says what was recorded, to its end.",
+    "VerifiedChain.first_broken_seq": "The first entry that is not what was recorded, or is missing; null for none.",
+    "VerifiedChain.head_hash": "SHA-256 of the chain up to its last good entry, in hex; zeros where nothing moved yet.",
+    "Problem.after": "Of `/v1/inventory/verify`: how far the walk came; asked again with it, it goes on from there.",
     "Problem.retry_after_s": "Seconds after which to repeat it, as `Retry-After`.",
     "Problem.away": "Of `/readyz`: what does not answer.",
 }
@@ -177,6 +182,8 @@ PARAMETERS: Mapping[str, str] = {
     "status": "In this state.",
     "order_id": "Of this order.",
     "limit": "Rows on a page; more than {page_max} counts as {page_max}.",
+    "after": "`entries.head_hash` of an earlier answer, or the `after` of a `deadline_exceeded`: the chain must still "
+    "hold that link, and is recomputed behind it.",
     "cursor": "The next_cursor of the page before, sent with the same filters.",
     "format": "The one there is.",
     "token": "That of a label_url; it stands for an API key.",

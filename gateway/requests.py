@@ -27,6 +27,7 @@ BALANCE_MAX = 2**63 - 1  # what the ledger can count to
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,4000}", re.ASCII)  # int() reads no more than 4,300 digits
+_CHAIN_PLACE_FORM = re.compile(r"[1-9][0-9]{0,17}\.[0-9a-f]{64}", re.ASCII)
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII)
 
 EVENT_TYPES = (
@@ -130,6 +131,12 @@ def _instant(text: str) -> datetime:
     )
 
 
+def _chain_place(text: str) -> str:
+    if not _CHAIN_PLACE_FORM.fullmatch(text):
+        raise PydanticCustomError("bad_characters", "Must be entries.head_hash, such as 7.09af... with 64 of 0-9a-f.")
+    return text
+
+
 # What the document tells of each rule. Where no pattern that every language reads can say it, a format names it.
 _PRINTABLE = Told(format="printable", description="Printable characters, without white space at either end.")
 _WRITABLE = Told(format="address-line", description="Printable characters or spaces of any script, and not blank.")
@@ -138,6 +145,7 @@ _COUNTRY = Told(format="country-code", description="A code of ISO 3166-1 alpha-2
 _URL = Told(format="url", description="http or https, with a host, without user or fragment, to a public address.")
 _EVENT_PATTERN = Told(enum=sorted(EVENT_PATTERNS), description="An event type, a family of them, or all.")
 _PRINTABLE_ASCII = Told(pattern="^[ -~]+$")
+_CHAIN_PLACE = Told(pattern=r"^[1-9][0-9]{0,17}\.[0-9a-f]{64}$")
 _VISIBLE_ASCII = Told(pattern="^[!-~]+$", minLength=1, maxLength=KEY_LENGTH_MAX)
 
 Code = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable), _PRINTABLE]
@@ -172,6 +180,7 @@ SubscriptionStatus = Literal["active", "disabled"]
 # In a query, where everything is text.
 Limit = Annotated[int, BeforeValidator(_limit)]
 Instant = Annotated[datetime, BeforeValidator(_instant)]
+ChainPlace = Annotated[str, AfterValidator(_chain_place), _CHAIN_PLACE]
 
 
 _RECEIPTS_ADD: JsonDict = {"not": {"properties": {"reason": {"const": "receipt"}, "qty": {"maximum": 0}}}}
@@ -238,6 +247,14 @@ class BalanceQuery(Strict):
     sku: Code
     warehouse: Code
     as_of: Instant | None = None
+
+
+class VerifyQuery(Strict):
+    """GET /v1/inventory/verify."""
+
+    sku: Code
+    warehouse: Code
+    after: ChainPlace | None = None
 
 
 class PageQuery(Strict):

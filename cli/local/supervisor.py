@@ -127,6 +127,7 @@ def describe(stack: Stack) -> None:
         "base_url": stack.base_url,
         "nats_url": stack.nats_url,
         "databases": {name: urls.application for name, urls in stack.databases.items()},
+        "owners": {name: urls.owner for name, urls in stack.databases.items()},
     }
     write_private(stack.home.stack_file, json.dumps(description, indent=2))
 

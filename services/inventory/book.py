@@ -17,37 +17,49 @@ from services.inventory import allocating, domain, store
 from services.inventory.domain import Entry, Hold, Movement, Reason, Stock, StockKey
 from skutrail.v1 import events_pb2
 
+# For a balance that another transaction is just making. As with locks, many do not wait long for one.
+MAKING_WAIT_MS, MAKING_WAIT_SHORT_MS = 1_500, 50
+
 
 class Book:
     """Made by `open_book`."""
 
-    def __init__(self, pipeline: Pipeline, movements: Sequence[Movement]) -> None:
+    def __init__(self, pipeline: Pipeline, movements: Sequence[Movement], *, waits: bool) -> None:
         self._pipeline = pipeline
         self._keys = {movement.key for movement in movements}
         self._picks = sorted({(m.reference, m.key) for m in movements if m.reason is Reason.PICK and m.reference})
+        self._waits = waits
         self._stocks: dict[StockKey, Stock] = {}
         self._holds: dict[tuple[str, StockKey], Hold] = {}
         self._forget_decisions()
 
     async def read(self, keys: BatchKeys | None = None) -> None:
         """Locks the stocks and reads what they are; the keys learn what they were told."""
-        queries = [store.locking(self._keys)]
-        if self._picks:
-            queries.append(store.finding_open_holds(self._picks))
+        questions = self._questions()
         if keys is not None:
-            queries.append(keys.looking())
-        stocks, *more = await self._pipeline.ask(*queries)
+            questions.append(keys.looking())
+        answers = await self._pipeline.ask(*questions)
         if keys is not None:
-            keys.learn(more[-1])
-        if len(stocks) < len(self._keys):
-            self._pipeline.tell(*store.making(self._keys))
-            [stocks] = await self._pipeline.ask(store.locking(self._keys))
-        self._stocks = store.stocks_of(stocks)
-        self._holds = store.holds_by_owner(more[0]) if self._picks else {}
+            await keys.learn(answers[-1], self._pipeline)
+        if len(answers[0]) < len(self._keys):
+            self._pipeline.tell(*store.making(self._keys, MAKING_WAIT_MS if self._waits else MAKING_WAIT_SHORT_MS))
+            answers = await self._pipeline.ask(*self._questions())
+        self._stocks = store.stocks_of(answers[0])
+        self._holds = store.holds_by_owner(answers[1]) if self._picks else {}
+
+    def _questions(self) -> list[store.Query]:
+        locking = store.locking if self._waits else store.locking_free
+        # The holds behind the locks: what is held by now is seen.
+        return [locking(self._keys), *([store.finding_open_holds(self._picks)] if self._picks else [])]
+
+    def is_open(self, key: StockKey) -> bool:
+        """False for a stock that another transaction has locked, and that was not to be waited for."""
+        return key in self._stocks
 
     async def decide(self, movement: Movement, now: datetime, new_id: IdMaker) -> Entry | Fault:
         """Records or refuses a movement on the stock that the one before it left."""
-        if _eats_into_holds(self._stocks[movement.key], movement):
+        stock = self._stocks[movement.key]
+        if _eats_into_holds(stock, movement) and domain.conflict(stock, movement) is None:
             await self._make_room(movement, now, new_id)
         hold = self._own_hold(movement)
         decision = domain.decide(self._stocks[movement.key], movement, hold.open if hold else 0, now, new_id("inv"))
@@ -97,8 +109,9 @@ class Book:
         await self.read()
 
 
-async def open_book(pipeline: Pipeline, movements: Sequence[Movement], keys: BatchKeys | None = None) -> Book:
-    book = Book(pipeline, movements)
+async def open_book(pipeline: Pipeline, movements: Sequence[Movement], keys: BatchKeys, *, waits: bool = True) -> Book:
+    """`waits`: for stocks that others have locked; else they stay closed."""
+    book = Book(pipeline, movements, waits=waits)
     await book.read(keys)
     return book
 

@@ -147,8 +147,8 @@ def line_faults(lines: Sequence[tuple[str, int]]) -> list[FieldFault]:
 
 def decide(stock: Stock, movement: Movement, own_hold: int, now: datetime, entry_id: str) -> Recorded | Fault:
     """Records the movement or refuses it. `own_hold`: open units held for the request that the pick names."""
-    if (conflict := _conflict(stock, movement)) is not None:
-        return conflict
+    if (broken := conflict(stock, movement)) is not None:
+        return broken
     qty = signed_qty(movement.reason, movement.qty)
     if qty < 0:
         # An adjustment states a physical fact: it may eat into what is held. Nothing else may.
@@ -176,7 +176,7 @@ def chain_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 of the predecessor's hash and of what the entry says, a line each: whoever changes one entry breaks all
     that follow. No text holds a line break, and the mark tells an empty reference from none.
 
-    The same in SQL, for an auditor (services/inventory/migrations/0004_chain.py).
+    The same in SQL, for what a database holds already: CHAIN_HASH (services/inventory/chain.py).
     """
     key, age = entry.key, entry.created_at - _EPOCH
     reference = "-" if entry.reference is None else f"={entry.reference}"
@@ -207,7 +207,7 @@ def summed(lines: Sequence[tuple[str, int]]) -> Mapping[str, int]:
     return total
 
 
-def _conflict(stock: Stock, movement: Movement) -> Fault | None:
+def conflict(stock: Stock, movement: Movement) -> Fault | None:
     """A precondition that does not hold."""
     if movement.expected_balance not in (None, stock.on_hand):
         detail = f"The balance is {stock.on_hand}, not {movement.expected_balance}."

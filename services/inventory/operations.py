@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import trace, wire
 from chassis.clock import Clock
 from chassis.errors import Fault, FieldFault
-from chassis.idempotency import BatchKeys, Claim, StoredAnswer
+from chassis.idempotency import KEY_WAIT_MS, BatchKeys, Claim, StoredAnswer
 from chassis.ids import IdMaker
 from chassis.pipeline import Pipeline
 from chassis.trace import Trace
@@ -45,12 +45,27 @@ async def record_movements(pipeline: Pipeline, wishes: Sequence[Wish], clock: Cl
 
     What is decided is told to the pipeline: it is true once that is committed.
     """
+    outcomes = await record_all(pipeline, wishes, clock, new_id)
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+async def record_all(
+    pipeline: Pipeline,
+    wishes: Sequence[Wish],
+    clock: Clock,
+    new_id: IdMaker,
+    *,
+    waits: bool = True,
+    key_wait_ms: int = KEY_WAIT_MS,
+) -> list[Outcome | None]:
+    """The same for the wishes of many. Without `waits`, None for a wish whose stock another transaction has locked:
+    nothing was decided of it. For a key that still runs elsewhere the commit waits `key_wait_ms`."""
     invalid = {index: fault for index, wish in enumerate(wishes) if (fault := _invalid(wish.movement))}
     valid = [wish for index, wish in enumerate(wishes) if index not in invalid]
     if not valid:
         return [Outcome(fault) for fault in invalid.values()]
-    keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock())
-    book = await open_book(pipeline, [wish.movement for wish in valid], keys)
+    keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock(), key_wait_ms)
+    book = await open_book(pipeline, [wish.movement for wish in valid], keys, waits=waits)
     recording = _Recording(book, clock(), new_id)  # read under the locks: whoever waited for them comes later in time
     decided = iter([await recording.decide(wish, keys) for wish in valid])
     keys.tell(pipeline, recording.answers)
@@ -100,14 +115,18 @@ class _Recording:
         self.answers: dict[Claim, inventory_pb2.LedgerEntry | Fault] = {}
         self.news: list[events_pb2.Event] = []
 
-    async def decide(self, wish: Wish, keys: BatchKeys) -> Outcome:
+    async def decide(self, wish: Wish, keys: BatchKeys) -> Outcome | None:
+        if wish.claim is not None and (told := keys.told(wish.claim)) is not None:
+            return _replay(told)
+        if not self.book.is_open(wish.movement.key):
+            return None
         if wish.claim is None:
             return Outcome(await self._record(wish))
-        if (told := keys.told(wish.claim)) is not None:
-            return _replay(told)
         if wish.claim in self.answers:  # a twin in the same batch
             return Outcome(self.answers[wish.claim], replayed=True)
         self.answers[wish.claim] = answer = await self._record(wish)
+        if isinstance(answer, Fault):
+            answer.request_id = wish.claim.request_id  # a twin, in this batch too, is told of this request
         return Outcome(answer)
 
     async def _record(self, wish: Wish) -> inventory_pb2.LedgerEntry | Fault:

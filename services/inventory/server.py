@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -28,6 +30,8 @@ from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 Reply = TypeVar("Reply", inventory_pb2.RecordBatchReply, inventory_pb2.RecordTransferReply)
 
 PAGE_MAX = 100
+VERIFYING_MAX = 2  # at once: what is left of the pool's connections is for those who write
+VERIFY_CALLS_MAX = 32  # those who wait for their turn included
 _REASONS = {int(reason): reason for reason in Reason}
 
 
@@ -41,6 +45,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         self._waker = waker
         self._clock = clock
         self._new_id = new_id
+        self._verifying = asyncio.Semaphore(VERIFYING_MAX)
+        self._verify_calls = 0
 
     async def RecordMovements(
         self, request: inventory_pb2.RecordMovementsRequest, context: Context
@@ -102,7 +108,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     ) -> inventory_pb2.VerifyChainReply:
         key = StockKey(request.tenant_id, request.sku, request.warehouse)
         known = Whole(request.after_seq, request.after_hash) if request.after_seq else Whole()
-        stretch = await self._database.run(lambda tx: chain.verify_stretch(tx, key, known))
+        async with self._turn_to_verify():
+            stretch = await self._database.run(lambda tx: chain.verify_stretch(tx, key, known))
         return inventory_pb2.VerifyChainReply(
             seq=stretch.whole.seq,
             hash=stretch.whole.hash,
@@ -167,6 +174,17 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         await self._database.run(lambda tx: idempotency.free(tx, claim))
         return inventory_pb2.FreeKeyReply()
+
+    @asynccontextmanager
+    async def _turn_to_verify(self) -> AsyncIterator[None]:
+        if self._verify_calls >= VERIFY_CALLS_MAX:
+            raise Fault("unavailable", "Too many chains are verified just now. Try again.", retry_after_s=1)
+        self._verify_calls += 1
+        try:
+            async with self._verifying:
+                yield
+        finally:
+            self._verify_calls -= 1
 
     async def _once(
         self,

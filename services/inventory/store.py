@@ -19,23 +19,27 @@ from services.inventory.domain import AllocationStatus, Entry, Hold, Stock, Stoc
 # A statement and its parameters, for the one that sends it along with others (chassis/pipeline.py).
 Query = tuple[TextClause, Mapping[str, Any]]
 
+# It waits for another transaction that makes the same row.
 _ADD_MISSING_BALANCES = text("""
     INSERT INTO balance (tenant_id, sku, warehouse)
-    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
+    SELECT n.* FROM (SELECT set_config('lock_timeout', :wait, true)) AS w (is_set)
+    CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[])) AS n
+    WHERE w.is_set IS NOT NULL
     ON CONFLICT DO NOTHING
 """)
 
-# LATERAL forces one look-up by primary key per wanted row, however little the planner knows about the table.
+# LATERAL with LIMIT forces one look-up by primary key per wanted row, however little the planner knows about the table.
 _BALANCES_OF = """
     SELECT b.* FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]))
         AS wanted (tenant_id, sku, warehouse)
     CROSS JOIN LATERAL (
         SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance b
-        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse {lock}
+        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND b.warehouse = wanted.warehouse LIMIT 1 {lock}
     ) b
 """
 _BALANCES = text(_BALANCES_OF.format(lock=""))
 _LOCK_BALANCES = text(_BALANCES_OF.format(lock="FOR UPDATE"))
+_LOCK_FREE_BALANCES = text(_BALANCES_OF.format(lock="FOR UPDATE SKIP LOCKED"))
 
 _LOCK_BALANCES_OF_SKUS = text("""
     SELECT tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at FROM balance
@@ -43,14 +47,15 @@ _LOCK_BALANCES_OF_SKUS = text("""
     ORDER BY tenant_id, sku, warehouse FOR UPDATE
 """)
 
+# They exist and are locked. An upsert finds them by the primary key, whatever the planner thinks of the table.
 _SAVE_BALANCES = text("""
-    UPDATE balance b
-    SET on_hand = n.on_hand, held = n.held, seq = n.seq, head = n.head, updated_at = n.updated_at
-    FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
-                CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
-                CAST(:heads AS bytea[]), CAST(:updated_at AS timestamptz[]))
-        AS n (tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at)
-    WHERE b.tenant_id = n.tenant_id AND b.sku = n.sku AND b.warehouse = n.warehouse
+    INSERT INTO balance (tenant_id, sku, warehouse, on_hand, held, seq, head, updated_at)
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:skus AS text[]), CAST(:warehouses AS text[]),
+        CAST(:on_hand AS bigint[]), CAST(:held AS bigint[]), CAST(:seqs AS bigint[]),
+        CAST(:heads AS bytea[]), CAST(:updated_at AS timestamptz[]))
+    ON CONFLICT (tenant_id, sku, warehouse) DO UPDATE
+        SET on_hand = excluded.on_hand, held = excluded.held, seq = excluded.seq, head = excluded.head,
+            updated_at = excluded.updated_at
 """)
 
 _ADD_ENTRIES = text("""
@@ -64,7 +69,11 @@ _ADD_ENTRIES = text("""
 _OPEN_HOLDS_OF_REQUESTS = text("""
     SELECT h.* FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
                            CAST(:warehouses AS text[])) AS w (tenant_id, request_id, sku, warehouse)
-    JOIN hold h USING (tenant_id, request_id, sku, warehouse) WHERE h.open > 0
+    CROSS JOIN LATERAL (
+        SELECT * FROM hold h
+        WHERE h.tenant_id = w.tenant_id AND h.request_id = w.request_id AND h.sku = w.sku
+          AND h.warehouse = w.warehouse AND h.open > 0 LIMIT 1
+    ) h
 """)
 
 _OPEN_HOLDS_YOUNGEST_FIRST = text("""
@@ -169,9 +178,14 @@ def locking(keys: Iterable[StockKey]) -> Query:
     return _LOCK_BALANCES, _key_columns(sorted(set(keys)))
 
 
-def making(keys: Iterable[StockKey]) -> Query:
+def locking_free(keys: Iterable[StockKey]) -> Query:
+    """The same of those that nobody else has locked."""
+    return _LOCK_FREE_BALANCES, _key_columns(sorted(set(keys)))
+
+
+def making(keys: Iterable[StockKey], wait_ms: int) -> Query:
     """Adds the balances of the keys that never moved: a row that does not exist cannot be locked."""
-    return _ADD_MISSING_BALANCES, _key_columns(sorted(set(keys)))
+    return _ADD_MISSING_BALANCES, {**_key_columns(sorted(set(keys))), "wait": f"{wait_ms}ms"}
 
 
 def stocks_of(rows: Iterable[Any]) -> dict[StockKey, Stock]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -45,12 +44,6 @@ _BALANCE_AT = text(
 
 _COLUMNS = "tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at"
 _ENTRY = text(f"SELECT {_COLUMNS} FROM ledger_entry WHERE tenant_id = :tenant_id AND id = :id")  # noqa: S608 - constants
-
-_LINKS = text(f"""
-    SELECT {_COLUMNS}, hash FROM ledger_entry
-    WHERE tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse AND seq >= :from_seq
-    ORDER BY seq LIMIT :limit
-""")  # noqa: S608 - constants
 
 # One condition per filter that is given. The names are ours; values are only ever bound.
 _CONDITIONS = {
@@ -105,13 +98,6 @@ class Filters:
         return self.sku is not None and self.warehouse is not None
 
 
-class Link(NamedTuple):
-    """An entry and the hash that stands beside it."""
-
-    entry: Entry
-    hash: bytes
-
-
 @dataclass(frozen=True)
 class Level:
     sku: str
@@ -148,12 +134,6 @@ async def list_entries(
     given |= {} if is_chain else _births(filters)
     rows = await tx.execute(text(query), {"tenant_id": tenant_id, **given, "limit": limit})
     return [_entry(row) for row in rows]
-
-
-async def read_links(tx: AsyncConnection, key: StockKey, *, from_seq: int, limit: int) -> list[Link]:
-    """Entries of one chain by seq, lowest first, with their hashes."""
-    rows = await tx.execute(_LINKS, {**key._asdict(), "from_seq": from_seq, "limit": limit})
-    return [Link(_entry(row), row.hash) for row in rows]
 
 
 def _births(filters: Filters) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Commits the movements of many calls together: one transaction carries what arrived while the last one was under way.
 
 A balance row can be committed only so many times a second, however little each commit carries; merging is what makes
-one hot SKU fast. A lone call goes at once. What is refused is a value and disturbs nobody; a transaction that fails is
-halved until what broke it stands alone. What its caller has given up is recorded all the same, under its key.
+one hot SKU fast. A lone call goes at once. What is refused is a value and disturbs nobody. What wants a stock that is
+locked elsewhere waits for it apart. A transaction that fails is halved until what broke it stands alone. What its
+caller has given up is recorded all the same, under its key.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,15 +17,17 @@ from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.fair_queue import FairQueue
+from chassis.idempotency import KEY_WAIT_AGAIN_MS, KEY_WAIT_MS
 from chassis.ids import IdMaker
 from chassis.logs import log
-from chassis.pipeline import Pipeline
 from services.inventory import operations
+from services.inventory.domain import StockKey
 from services.inventory.operations import Outcome, Wish
 
 BATCH_MAX = 256  # movements in a transaction
 QUEUE_MAX = 4_000  # movements that wait; beyond it calls are refused at once
 QUEUE_PER_TENANT_MAX = 2_000  # at least one call of the largest size
+WAITING_MAX = 4  # transactions that wait for a locked stock, of the pool's ten
 
 
 class Writer:
@@ -36,6 +40,11 @@ class Writer:
         self._queue: FairQueue[_Wanted] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
         self._arrived = asyncio.Event()
         self._stopping = False
+        # What wants a stock that another transaction has locked, and who waits for it.
+        self._aside: dict[StockKey, deque[_Wanted]] = {}
+        self._aside_of: Counter[str] = Counter()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._slots = asyncio.Semaphore(WAITING_MAX)
 
     async def record(self, wishes: Sequence[Wish]) -> list[Outcome]:
         """One outcome per wish, in order, each committed or refused. Where too many wait, or the database is away, that
@@ -43,7 +52,7 @@ class Writer:
         call = _Call(len(wishes))
         for index, wish in enumerate(wishes):
             tenant_id = wish.movement.key.tenant_id
-            if self._queue.has_room(tenant_id):
+            if self._queue.has_room(tenant_id) and self._aside_of[tenant_id] < QUEUE_PER_TENANT_MAX:
                 self._queue.put(tenant_id, _Wanted(wish, call, index))
             else:
                 call.tell(index, Outcome(_FULL))
@@ -62,31 +71,64 @@ class Writer:
                 await self._write(self._queue.take(BATCH_MAX))
             else:
                 await self._arrived.wait()
+        if self._waiting:
+            await asyncio.wait(self._waiting)
 
-    async def _write(self, batch: Sequence[_Wanted]) -> None:
+    async def _write(self, batch: Sequence[_Wanted], *, waits: bool = False, key_wait_ms: int = KEY_WAIT_MS) -> None:
         try:
-            outcomes = await self._database.run_pipelined(lambda pipeline: self._record(pipeline, batch))
+            outcomes = await self._database.run_pipelined(
+                lambda pipeline: operations.record_all(
+                    pipeline,
+                    [wanted.wish for wanted in batch],
+                    self._clock,
+                    self._new_id,
+                    waits=waits,
+                    key_wait_ms=key_wait_ms,
+                )
+            )
         except Exception as error:  # noqa: BLE001 - told to the callers, or split among them; the writer goes on
-            await self._take_apart(batch, error)
+            await self._take_apart(batch, error, waits=waits)
             return
         for wanted, outcome in zip(batch, outcomes, strict=True):
-            wanted.call.tell(wanted.index, outcome)
+            if outcome is None:
+                self._set_aside(wanted)
+            else:
+                wanted.call.tell(wanted.index, outcome)
 
-    async def _record(self, pipeline: Pipeline, batch: Sequence[_Wanted]) -> list[Outcome]:
-        wishes = [wanted.wish for wanted in batch]
-        return await operations.record_movements(pipeline, wishes, self._clock, self._new_id)
-
-    async def _take_apart(self, batch: Sequence[_Wanted], error: Exception) -> None:
+    async def _take_apart(self, batch: Sequence[_Wanted], error: Exception, *, waits: bool) -> None:
         """One key that still runs elsewhere, or one defect, must not fail its neighbours."""
-        # Each half would wait out the same absence of the database, and those that come after it for both.
-        is_away = isinstance(error, Fault) and error.code == "unavailable" and not await self._database.is_up()
-        if len(batch) == 1 or is_away:
+        is_trouble = isinstance(error, Fault) and error.code == "unavailable"
+        # Each half would wait for the same again, and those that come after it for both.
+        is_hopeless = is_trouble and (waits or not await self._database.is_up())
+        if len(batch) == 1 or is_hopeless:
             for wanted in batch:
                 wanted.call.tell(wanted.index, Outcome(_refusal(error)))
             return
         log.warning("batch.taken_apart", movements=len(batch), cause=str(error)[:200])
-        await self._write(batch[: len(batch) // 2])
-        await self._write(batch[len(batch) // 2 :])
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            await self._write(half, waits=waits, key_wait_ms=KEY_WAIT_AGAIN_MS)
+
+    def _set_aside(self, wanted: _Wanted) -> None:
+        """Its stock is locked: it waits for that in a transaction of its own, and its neighbours do not."""
+        key = wanted.wish.movement.key
+        self._aside_of[key.tenant_id] += 1
+        if key in self._aside:
+            self._aside[key].append(wanted)
+            return
+        self._aside[key] = deque([wanted])
+        waiting = asyncio.create_task(self._write_patiently(key))
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._waiting.discard)
+
+    async def _write_patiently(self, key: StockKey) -> None:
+        async with self._slots:
+            while self._aside[key]:
+                waiting = self._aside[key]
+                batch = [waiting.popleft() for _ in range(min(BATCH_MAX, len(waiting)))]
+                self._aside_of[key.tenant_id] -= len(batch)
+                await self._write(batch, waits=True)
+            del self._aside[key]
 
 
 class _Call:

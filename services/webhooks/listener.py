@@ -10,8 +10,6 @@ from services.webhooks import operations
 from services.webhooks.domain import EVENT_TYPES
 from skutrail.v1 import events_pb2
 
-EVENTS_MAX = 256  # in a transaction: each may become a thousand deliveries
-
 
 class Listener:
     """`deliveries_written` is called after the commit, so that the sender looks at once."""
@@ -29,10 +27,14 @@ class Listener:
         return dict.fromkeys(EVENT_TYPES, lambda event: self.fan_out([event]))
 
     async def fan_out(self, events: Sequence[events_pb2.Event]) -> None:
-        for start in range(0, len(events), EVENTS_MAX):
-            some = events[start : start + EVENTS_MAX]
+        try:
             written = await self._database.run(
-                lambda tx, some=some: operations.fan_out(tx, some, now=self._clock(), make_id=self._make_id)  # type: ignore[misc]
+                lambda tx: operations.fan_out(tx, events, now=self._clock(), make_id=self._make_id)
             )
-            if written:
-                self._deliveries_written()
+        except operations.TooManyDeliveries:
+            middle = len(events) // 2
+            await self.fan_out(events[:middle])
+            await self.fan_out(events[middle:])
+            return
+        if written:
+            self._deliveries_written()

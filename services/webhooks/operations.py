@@ -21,6 +21,12 @@ from skutrail.v1 import events_pb2, webhooks_pb2
 INBOX = "webhooks"
 # Every event writes a row per matching subscription: the fan-out of one tenant needs a bound.
 ACTIVE_PER_TENANT_MAX = 1_000
+# In one transaction: what more would take is work for several. A single event has at most ACTIVE_PER_TENANT_MAX.
+DELIVERIES_MAX = 5_000
+
+
+class TooManyDeliveries(Exception):
+    """So many events have too many subscriptions to be written at once: fewer of them may."""
 
 
 async def subscribe(
@@ -132,7 +138,10 @@ def list_event_types() -> webhooks_pb2.ListEventTypesReply:
 async def fan_out(
     tx: AsyncConnection, announced: Sequence[events_pb2.Event], *, now: datetime, make_id: IdMaker
 ) -> int:
-    """Writes one delivery per event and matching subscription, once per event; returns how many."""
+    """Writes one delivery per event and matching subscription, once per event; returns how many.
+
+    Raises TooManyDeliveries, of more than one event, where a transaction would become too long.
+    """
     fresh = await inbox.claim_many(tx, INBOX, (event.id for event in announced))
     first_seen = {event.id: event for event in announced if event.id in fresh}.values()
     asked = await subscriptions.asked_by(tx, {(event.tenant_id, event.type) for event in first_seen})
@@ -141,6 +150,8 @@ async def fan_out(
         for event in first_seen
         for subscription_id in asked[event.tenant_id, event.type]
     ]
+    if len(deliveries) > DELIVERIES_MAX and len(announced) > 1:
+        raise TooManyDeliveries
     if deliveries:
         heard = {delivery.event_id for delivery in deliveries}
         await store.add_events(tx, [_stored(event) for event in first_seen if event.id in heard])

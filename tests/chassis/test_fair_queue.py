@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.fair_queue import FairQueue
+from chassis.fair_queue import SMALL_LANE, FairQueue
 
 
 def queue_of(*items: tuple[str, int], items_max: int = 100, lane_max: int = 100) -> FairQueue[tuple[str, int]]:
@@ -33,7 +33,18 @@ def test_a_flood_fills_its_own_lane_and_not_the_queue() -> None:
 
     assert not queue.has_room("a")
     assert queue.has_room("b")
-    assert not queue.has_room("b", 2)
+
+
+def test_floods_that_fill_the_queue_leave_a_little_room_for_the_others() -> None:
+    flood = [(lane, number) for lane in "ab" for number in range(20)]
+    queue = queue_of(*flood, items_max=40, lane_max=20)
+
+    assert not queue.has_room("a")
+    assert not queue.has_room("b")
+    assert queue.has_room("c")
+    for number in range(SMALL_LANE):
+        queue.put("c", ("c", number))
+    assert not queue.has_room("c")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9)), max_size=60), st.lists(st.integers(1, 7)))

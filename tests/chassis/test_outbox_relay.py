@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
+import pytest
 import sqlalchemy
 import structlog
 
-from chassis import jetstream
+from chassis import jetstream, outbox
 from chassis.database import Database, create_engine
 from chassis.jetstream import Nats
 from chassis.outbox import BATCH_MAX, BUNDLE_MAX, RETRY_S, Relay, events_in, tell_together
@@ -269,10 +270,16 @@ async def _holds(admin: Admin, count: int) -> bool:
     return len(await admin.relay_pids()) == count
 
 
-async def test_events_told_together_travel_in_one_message_and_bundles_of_a_type_in_their_order(
-    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+async def test_events_told_together_travel_in_few_messages_and_bundles_of_a_type_in_their_order(
+    database: Database,
+    database_url: str,
+    nats_connection: Nats,
+    lane: Lane,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    announced = [[an_event(lane.type(), key=f"key-{n}") for n in range(size)] for size in (3, 1, BUNDLE_MAX + 1)]
+    announced = [[an_event(lane.type(), key=f"key-{n}") for n in range(size)] for size in (3, 1, BUNDLE_MAX + 1, 2)]
+    monkeypatch.setattr(outbox, "MESSAGE_BYTES", 40 * len(announced[0][0].SerializeToString()))
     for events in announced:
         await database.run_pipelined(partial(_tell_together, events))
 
@@ -280,7 +287,7 @@ async def test_events_told_together_travel_in_one_message_and_bundles_of_a_type_
         await until(lambda: all_published(admin))
 
     messages = [list(events_in(payload)) for payload in await lane.payloads()]
-    assert [len(events) for events in messages] == [3, 1, BUNDLE_MAX, 1]
+    assert [len(events) for events in messages] == [4, BUNDLE_MAX, 3]
     assert [event for events in messages for event in events] == [event for events in announced for event in events]
 
 

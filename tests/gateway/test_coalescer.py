@@ -106,3 +106,38 @@ async def test_what_waited_long_has_less_time_left(monkeypatch: pytest.MonkeyPat
     await asyncio.gather(*tasks)
 
     assert service.timeouts[1] < service.timeouts[0] - 0.15
+
+
+async def test_what_waited_too_long_is_told_so_and_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescer, "CALLS_MAX", 1)
+    monkeypatch.setattr(coalescer, "WAIT_MAX_S", 0.05)
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    [first], [late] = await asked(one, 1), await asked(one, 2)
+    await asyncio.sleep(0.1)
+    service.go.set()
+
+    assert await first == 2
+    with pytest.raises(Fault, match="unavailable"):
+        await late
+    assert service.calls == [[1]]
+
+
+@pytest.mark.parametrize("broken", [asyncio.CancelledError(), ZeroDivisionError("no number")])
+async def test_whatever_breaks_a_call_nobody_is_left_waiting(broken: BaseException) -> None:
+    async def fail(_: Sequence[int], __: float) -> Sequence[int]:
+        raise broken
+
+    told = await asyncio.wait_for(asyncio.gather(*await asked(Coalescer(fail), 1, 2), return_exceptions=True), 2)
+
+    assert [type(error) for error in told] == [RuntimeError, RuntimeError]
+
+
+async def test_fewer_answers_than_questions_answer_nobody() -> None:
+    async def forget(questions: Sequence[int], _: float) -> Sequence[int]:
+        return questions[:-1]
+
+    told = await asyncio.wait_for(asyncio.gather(*await asked(Coalescer(forget), 1, 2), return_exceptions=True), 2)
+
+    assert [type(error) for error in told] == [RuntimeError, RuntimeError]

@@ -221,6 +221,7 @@ async def test_the_calls_around_them_answer_as_told(caller: Caller) -> None:
         batch = await caller.post("/v1/inventory/ledger/batch", {"atomic": atomic, "movements": sent})
         assert_told("record_batch", batch)
     assert_told("record_transfer", await caller.post("/v1/inventory/transfers", transfer))
+    assert_told("verify_chain", await caller.get(f"/v1/inventory/verify?sku={sku}&warehouse=SEA-1"))
     assert_told("get_webhook", await caller.get(webhook.headers["Location"]))
     changed = {"headers": {"Content-Type": "application/json"}, "data": b'{"status": "disabled"}'}
     assert_told("change_webhook", await caller.ask("PATCH", webhook.headers["Location"], **changed))

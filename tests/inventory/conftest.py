@@ -1,9 +1,13 @@
 """An inventory on a real database, and short words for what its callers do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from chassis import trace
@@ -11,6 +15,7 @@ from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.idempotency import Claim
 from chassis.ids import new_id
+from chassis.migrate import upgrade
 from cli.provision import DatabaseUrls
 from services.inventory import allocating, operations, store
 from services.inventory.domain import Movement, Reason, Stock, StockKey
@@ -74,3 +79,40 @@ async def inventory_database(databases: Mapping[str, DatabaseUrls]) -> AsyncIter
 @pytest.fixture
 def inventory(inventory_database: Database) -> Inventory:
     return Inventory(inventory_database, new_id("tenant"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """An inventory database that nobody else uses, as each of those who can reach it."""
+
+    superuser: str
+    owner: str
+    application: str
+
+
+@asynccontextmanager
+async def fresh_database(postgres: str, urls: DatabaseUrls) -> AsyncIterator[Place]:
+    """One without a schema."""
+    name = f"fresh_{new_id('db')[3:]}"
+    at = [urlsplit(url)._replace(path=f"/{name}").geturl() for url in (postgres, urls.owner, urls.application)]
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        create = f"CREATE DATABASE {name} OWNER skutrail_inventory_owner TEMPLATE template0 LOCALE_PROVIDER builtin"
+        await connection.execute(f"{create} BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'".encode())
+        yield Place(*at)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+async def place(postgres: str, databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Place]:
+    """An empty one."""
+    async with fresh_database(postgres, databases["inventory"]) as place:
+        await asyncio.to_thread(upgrade, "inventory", place.owner)
+        yield place
+
+
+@pytest.fixture
+async def other_place(postgres: str, databases: Mapping[str, DatabaseUrls]) -> AsyncIterator[Place]:
+    """Another empty one."""
+    async with fresh_database(postgres, databases["inventory"]) as place:
+        await asyncio.to_thread(upgrade, "inventory", place.owner)
+        yield place

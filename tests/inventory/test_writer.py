@@ -1,6 +1,7 @@
 """Movements of many calls in one commit: each is told its own, and none suffers from another."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,9 +12,11 @@ from chassis import idempotency
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.errors import Fault
+from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.outbox import events_in
 from chassis.trace import Trace, new_traceparent
+from services.inventory import store
 from services.inventory import writer as writing
 from services.inventory.domain import Reason
 from services.inventory.operations import Outcome
@@ -70,6 +73,23 @@ async def test_each_caller_is_told_its_own_and_twins_the_same(inventory: Invento
     assert [told[2][0].replayed, told[3][0].replayed] == [False, True]
 
 
+async def test_a_twin_that_is_refused_along_with_the_first_is_told_of_the_first(
+    inventory: Inventory, writer: Writer
+) -> None:
+    twins = [inventory.wish(1, Reason.PICK, key="twin") for _ in range(2)]
+    causes = [Trace(f"req_{number}", new_traceparent()) for number in range(2)]
+    sent = [
+        wish._replace(claim=Claim(inventory.tenant_id, "twin", b"f", cause.request_id), cause=cause)
+        for wish, cause in zip(twins, causes, strict=True)
+    ]
+
+    told = await writer.record(sent)
+    [again] = await writer.record([sent[1]])
+
+    refusals = [outcome.answer for outcome in (*told, again) if isinstance(outcome.answer, Fault)]
+    assert [refusal.request_id for refusal in refusals] == ["req_0"] * 3
+
+
 async def test_a_call_that_was_given_up_is_recorded_all_the_same(inventory: Inventory, writer: Writer) -> None:
     given_up = asyncio.create_task(writer.record([inventory.wish(5, key="k")]))
     await asyncio.sleep(0)
@@ -103,7 +123,7 @@ async def test_a_key_that_runs_elsewhere_fails_none_of_its_neighbours(inventory:
 
 
 async def test_more_than_may_wait_is_refused_at_once(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "QUEUE_MAX", 2)
+    monkeypatch.setattr(writing, "QUEUE_PER_TENANT_MAX", 2)
     writer = Writer(inventory.database, utc_now, new_id)
 
     calls = [asyncio.create_task(writer.record([inventory.wish(1)])) for _ in range(5)]
@@ -196,3 +216,47 @@ async def events_of(inventory: Inventory) -> list[events_pb2.Event]:
         rows = await tx.execute(text("SELECT payload FROM outbox ORDER BY id"))
         events = [event for row in rows for event in events_in(row.payload)]
     return [event for event in events if event.tenant_id == inventory.tenant_id]
+
+
+async def test_a_stock_that_is_locked_elsewhere_holds_up_nobody_else(inventory: Inventory, writer: Writer) -> None:
+    await inventory.move(5, sku="BUSY")
+    async with inventory.database.transaction() as tx:
+        await store.lock_stocks(tx, [inventory.key("BUSY")])
+        began = time.monotonic()
+        waiting = asyncio.create_task(writer.record([inventory.wish(1, sku="BUSY"), inventory.wish(2, sku="BUSY")]))
+        others = [await writer.record([inventory.wish(1, sku=f"FREE-{number}")]) for number in range(20)]
+        seconds = time.monotonic() - began
+        is_waiting = not waiting.done()
+
+    assert [code_of(outcome) for [outcome] in others] == ["ok"] * 20
+    assert is_waiting
+    assert seconds < 1.0  # less than anybody waits for a lock
+    told = [outcome.answer for outcome in await waiting]
+    assert [entry.balance for entry in told if isinstance(entry, inventory_pb2.LedgerEntry)] == [6, 8]
+
+
+async def test_a_stock_that_stays_locked_is_told_as_unavailable_and_its_key_is_not_spent(
+    inventory: Inventory, writer: Writer
+) -> None:
+    await inventory.move(5, sku="BUSY")
+    wish = inventory.wish(1, sku="BUSY", key="patience")
+
+    async with inventory.database.transaction() as tx:
+        await store.lock_stocks(tx, [inventory.key("BUSY")])
+        [refused] = await writer.record([wish])
+    [recorded] = await writer.record([wish])
+
+    assert code_of(refused) == "unavailable"
+    assert (code_of(recorded), recorded.replayed) == ("ok", False)
+    assert (await inventory.stock("BUSY")).on_hand == 6
+
+
+async def test_an_adjustment_that_is_refused_takes_nothing_from_those_who_hold(inventory: Inventory) -> None:
+    await inventory.move(10)
+    await inventory.allocate("shp_1", ("SKU-1", 10))
+
+    [refused] = await inventory.record(inventory.wish(-5, Reason.ADJUSTMENT, expected_seq=7))
+
+    assert code_of(refused) == "version_conflict"
+    assert (await inventory.stock()).held == 10
+    assert [event.type for event in await events_of(inventory)] == ["inventory.updated"]

@@ -8,12 +8,26 @@ from contextlib import asynccontextmanager, suppress
 import psutil
 
 from cli.local.stack import LOOPBACK
+from cli.local.supervisor import keep_running
 from tests.running import RunningStack
 
 
 def kill(stack: RunningStack, name: str) -> None:
     """kill -9 of a process and of all that it started: of PostgreSQL nothing may stay behind and finish its work."""
     _signal(stack, name, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def kept_running(stack: RunningStack) -> AsyncIterator[None]:
+    """Whatever ends inside the block is started again, by what does that in `skutrail up`."""
+    children = stack.system.children.values()
+    tasks = [asyncio.create_task(keep_running(child, report=print)) for child in children]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 @asynccontextmanager

@@ -9,13 +9,11 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
 
-from cli.local.supervisor import keep_running
 from tests.builders import Tenant, eventually
 from tests.running import RunningStack
 from tests.system.books import (
@@ -26,7 +24,7 @@ from tests.system.books import (
     faults_of_the_ledger,
     read_books,
 )
-from tests.system.faults import kill
+from tests.system.faults import kept_running, kill
 from tests.system.load import Kind, Load, Outcome, under_load
 from tests.system.subscriber import SECRET, Subscriber, subscriber
 
@@ -116,18 +114,6 @@ async def weather(stack: RunningStack, tenant: Tenant, names: Iterable[str], cap
             for name in names:
                 await storm.strike(name)
         await check(storm, capture)
-
-
-@asynccontextmanager
-async def kept_running(stack: RunningStack) -> AsyncIterator[None]:
-    children = stack.system.children.values()
-    tasks = [asyncio.create_task(keep_running(child, report=print)) for child in children]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 async def check(storm: Storm, capture: Capture) -> None:

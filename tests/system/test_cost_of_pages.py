@@ -46,9 +46,9 @@ BORN = """
 """
 # Most rows share one SKU, warehouse, reason and reference; one in twenty differs in one of them.
 FILL_LEDGER = f"""
-    INSERT INTO ledger_entry (tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at)
+    INSERT INTO ledger_entry (tenant_id, sku, warehouse, seq, id, qty, balance, reason, reference, created_at, hash)
     SELECT %(tenant)s, sku, warehouse, seq, pg_temp.born('inv', n), 1, seq, reason, reference,
-           timestamptz '2026-01-01 00:00Z' + n * interval '1 second'
+           timestamptz '2026-01-01 00:00Z' + n * interval '1 second', sha256('')
     FROM (
         SELECT *, row_number() OVER (PARTITION BY sku, warehouse ORDER BY n) AS seq FROM (
             SELECT n,
