@@ -41,7 +41,8 @@ async def describe(product: Product, server: Connection, http: Path) -> Mapping[
         "nats-server": f"{_first_line(str(nats.binary()), '--version')}; {_nats_durability(product)}",
         "load generator": _first_line(str(http), "-v" if http.name == "wrk" else "version"),
         "python": ", ".join([platform.python_version(), *(f"{name} {_version(name)}" for name in PACKAGES)]),
-        "lifted": "the rate limit of the REST door (SKUTRAIL_RATE_LIMIT=off); everything else is as delivered",
+        "lifted": "the rate limit of the REST door (SKUTRAIL_RATE_LIMIT=off), and of its log lines ninety-nine in a "
+        "hundred (SKUTRAIL_LOG_EVERY=100); everything else is as delivered",
     }
 
 

@@ -31,7 +31,7 @@ from gateway import keys
 ACCOUNT = "bench"
 MODE: keys.Mode = "test"
 TENANT = f"{ACCOUNT}/{MODE}"
-CHOSEN = {"SKUTRAIL_RATE_LIMIT": "off"}
+CHOSEN = {"SKUTRAIL_RATE_LIMIT": "off", "SKUTRAIL_LOG_EVERY": "100"}
 MAX_CONNECTIONS = 400
 SETTLE_POLL_S = 0.05
 

@@ -58,6 +58,7 @@ def up() -> None:
     SKUTRAIL_HTTP_PORT: the port of the API (default: 8080).
     SKUTRAIL_LOG_LEVEL: debug, info, warning or error, for all processes (default: info).
     SKUTRAIL_RATE_LIMIT: off lifts the limits (default: on).
+    SKUTRAIL_LOG_EVERY: of the requests that went well, one in so many leaves a line (default: 1).
     SKUTRAIL_IDEMPOTENCY_KEY: required refuses a POST without one (default: optional).
     """
     from cli.local.children import PartMissing

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from chassis.config import Key, Settings
 from chassis.database import Database, create_engine
@@ -55,6 +55,8 @@ class GatewaySettings(Settings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     # `required` refuses a POST without an Idempotency-Key; otherwise the gateway makes one.
     idempotency_key: Literal["optional", "required"] = "optional"
+    # Of the requests that went well, one in so many leaves a line in the log.
+    log_every: Annotated[int, Field(ge=1, le=10_000)] = 1
 
 
 def main() -> None:
@@ -100,6 +102,7 @@ async def _make_app(settings: GatewaySettings, opened: AsyncExitStack) -> web.Ap
         cursors=Cursors(settings.cursor_key),
         metrics=metrics,
         key_is_required=settings.idempotency_key == "required",
+        log_every=settings.log_every,
     )
 
 

@@ -12,7 +12,7 @@ from gateway.docs import assets
 from gateway.docs import pages as docs
 from gateway.intake import INTAKE, Intake
 from gateway.metrics import Metrics
-from gateway.middleware import GATEKEEPER, METRICS, admit, edge
+from gateway.middleware import GATEKEEPER, LOGGED, METRICS, admit, edge, one_in
 from gateway.operate import READINESS, Readiness
 from gateway.requests import (
     BalanceQuery,
@@ -80,6 +80,7 @@ def make_app(
     cursors: Cursors,
     metrics: Metrics,
     key_is_required: bool = False,
+    log_every: int = 1,
 ) -> web.Application:
     app = web.Application(middlewares=[edge, admit])
     app[UPSTREAM] = upstream
@@ -89,6 +90,7 @@ def make_app(
     app[INTAKE] = intake
     app[pages.CURSORS] = cursors
     app[door.KEY_IS_REQUIRED] = key_is_required
+    app[LOGGED] = one_in(log_every)
     app[assets.ASSETS] = assets.load()
     app[openapi.DOCUMENT] = openapi.render(ROUTES)
     app.on_shutdown.append(_refuse_late_bodies)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterator
+from itertools import cycle
 from typing import NoReturn
 
 from aiohttp import HttpVersion10, web
@@ -29,6 +31,10 @@ METRICS = web.AppKey("METRICS", Metrics)
 
 BUDGET = web.RequestKey("BUDGET", Budget)
 REQUEST_ID = web.RequestKey("REQUEST_ID", str)
+
+# Which requests leave a line: every one that was refused or slow, and of the others one in so many.
+LOGGED = web.AppKey("LOGGED", Iterator)
+SLOW_S = 1.0
 
 PATH_LOGGED_MAX = 200
 _CLIENT_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
@@ -95,6 +101,9 @@ def _account(request: web.Request, status: int, code: str, seconds: float) -> No
     route = resource.canonical if resource is not None else "unmatched"
     method = request.method if route != "unmatched" else "any"  # a caller must not make up labels
     request.app[METRICS].count(method, route, status, seconds)
+    sample = request.app[LOGGED]
+    if status < 400 and seconds < SLOW_S and not next(sample):
+        return
     log.info(
         "request",
         method=request.method,
@@ -105,6 +114,11 @@ def _account(request: web.Request, status: int, code: str, seconds: float) -> No
         duration_ms=round(seconds * 1000, 2),
         **_caller_fields(request),
     )
+
+
+def one_in(every: int) -> Iterator[bool]:
+    """True once in so many times, for ever."""
+    return cycle([True, *[False] * (every - 1)])
 
 
 def _caller_fields(request: web.Request) -> dict[str, str]:

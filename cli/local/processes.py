@@ -14,7 +14,12 @@ from cli.local.stack import LOOPBACK, Stack
 
 # What whoever starts a stack may set for its processes, by the name that each of them knows it by.
 FOR_ALL = ("SKUTRAIL_LOG_LEVEL",)
-FOR_THE_GATEWAY = ("SKUTRAIL_RATE_LIMIT", "SKUTRAIL_TRUSTED_PROXIES", "SKUTRAIL_IDEMPOTENCY_KEY")
+FOR_THE_GATEWAY = (
+    "SKUTRAIL_RATE_LIMIT",
+    "SKUTRAIL_TRUSTED_PROXIES",
+    "SKUTRAIL_IDEMPOTENCY_KEY",
+    "SKUTRAIL_LOG_EVERY",
+)
 CHOICES = (*FOR_ALL, *FOR_THE_GATEWAY)
 
 

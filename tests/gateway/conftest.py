@@ -93,6 +93,13 @@ async def leaving_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.C
         yield opened
 
 
+@pytest.fixture
+async def quiet_door(databases: Mapping[str, DatabaseUrls], session: aiohttp.ClientSession) -> AsyncIterator[Door]:
+    """Of the requests that went well it logs every third."""
+    async for opened in _open(databases["gateway"].application, session, log_every=3):
+        yield opened
+
+
 async def _open(
     url: str,
     session: aiohttp.ClientSession,
@@ -101,6 +108,7 @@ async def _open(
     key_is_required: bool = False,
     body_bytes: int = HELD_BYTES_MAX,
     proxies: str = "",
+    log_every: int = 1,
 ) -> AsyncIterator[Door]:
     database = Database(create_engine(url))
     names = ("inventory", "shipments", "orders", "webhooks")
@@ -115,6 +123,7 @@ async def _open(
         intake=Intake(body_bytes),
         cursors=Cursors(bytes(32)),
         key_is_required=key_is_required,
+        log_every=log_every,
     )
     serving = await serve(app, host="127.0.0.1", port=0)
     yield Door(Caller(session, serving.url), int(serving.url.rpartition(":")[2]), database, serving)
