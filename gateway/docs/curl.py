@@ -34,7 +34,11 @@ def subscribe(base: str) -> str:
 
 def _curl(url: str, *headers: str, body: Any = None) -> str:
     """`url` is quoted where a shell needs it."""
-    lines = [f"curl {url}", f"-H 'Authorization: Bearer {EXAMPLE_KEY}'", *(f"-H '{header}'" for header in headers)]
+    lines = [
+        rf"curl -w '\n' {url}",
+        f"-H 'Authorization: Bearer {EXAMPLE_KEY}'",
+        *(f"-H '{header}'" for header in headers),
+    ]
     if body is not None:
         lines += ["-H 'Content-Type: application/json'", f"-d '{textwrap.indent(written(body), '  ').lstrip()}'"]
     return " \\\n  ".join(lines)

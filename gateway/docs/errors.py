@@ -27,7 +27,7 @@ _WHEN: Mapping[str, str] = {
     "not_acceptable": "The `Accept` header excludes what this path answers with: JSON, or PDF for a label.",
     "request_timeout": "The body stopped arriving. The connection is closed after this answer.",
     "insufficient_stock": "The balance would fall below zero, or into what is held for a shipment. `requested` and "
-    "`available` tell how much. Nothing was recorded.",
+    "`available` tell how much, and `GET /v1/inventory/levels` what is on hand and what is held. Nothing was recorded.",
     "invalid_state": "What you asked for is not possible in the state it is in: `current_status` names that.",
     "version_conflict": "The `expected_balance` or `expected_seq` that you sent no longer holds: `expected` and "
     "`actual` tell the two. Read again, decide again.",

@@ -50,7 +50,7 @@ async def to_start(_: web.Request) -> web.Response:
 async def start(request: web.Request) -> web.Response:
     base = _base(request)
     calls = (curl.record_movement, curl.get_balance, curl.create_shipment, curl.get_order, curl.subscribe)
-    return _page(request, "start", **{call.__name__: escape(call(base), quote=False) for call in calls})
+    return _page(request, "start", base=base, **{call.__name__: escape(call(base), quote=False) for call in calls})
 
 
 async def reference(request: web.Request) -> web.Response:

@@ -25,6 +25,12 @@ REFERENCE = "/docs/reference"
 PHONE_WIDTH = 360
 WAIT_MS = 100_000  # drawing takes a second, and many on a machine that is busy
 
+# It was scrolled to, and nothing lies over it.
+IS_ON_TOP = """selector => {
+  const block = document.querySelector(selector), { left, top } = block.getBoundingClientRect();
+  return top >= 0 && top < 20 && block.contains(document.elementFromPoint(left + 50, top + 5));
+}"""
+
 
 @dataclass
 class Tab:
@@ -144,6 +150,7 @@ async def test_a_link_to_a_call_opens_it(tab: Tab) -> None:
     await tab.page.locator("a[href$='get_order']").click()
 
     await tab.page.locator("#operations-Orders-get_order.is-open").wait_for()
+    await tab.page.wait_for_function(IS_ON_TOP, arg="#operations-Orders-get_order")
 
 
 async def test_the_page_forgets_the_key(tab: Tab, newcomer: Caller) -> None:
