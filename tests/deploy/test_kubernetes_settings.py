@@ -129,6 +129,24 @@ def test_the_local_overlay_provisions_every_role_with_the_password_that_its_proc
         assert database_url == f"postgresql://skutrail_{name}:{password}@postgres-rw:5432/skutrail_{name}"
 
 
+@pytest.mark.parametrize("name", PROCESSES)
+def test_the_page_for_operators_tells_every_setting_its_reader_and_its_default(name: str) -> None:
+    told = _told_to_operators()
+
+    for field, setting in _settings_of(name).model_fields.items():
+        readers, default = told[f"SKUTRAIL_{field.upper()}"]
+        assert {"all", name, "services" if name in SERVICES else "all"} & {*readers.split(", ")}, field
+        written = "none" if setting.default == "" else f"`{setting.default}`"
+        assert default == ("" if setting.is_required() else written), field
+
+
+def _told_to_operators() -> Mapping[str, tuple[str, str]]:
+    """Who reads a setting, and its default, by its name: the table at the end of the page."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    rows = [line.split("|") for line in page.splitlines() if line.startswith("| `SKUTRAIL_")]
+    return {name.strip(" `"): (readers.strip(), default.strip()) for _, name, readers, default, *_ in rows}
+
+
 def _settings_of(name: str) -> type[Settings]:
     """The class of settings that a __main__ makes: the most special one it knows."""
     module = importlib.import_module(f"{MODULES[name]}.__main__")

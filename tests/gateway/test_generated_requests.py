@@ -53,7 +53,8 @@ async def ask(stack: RunningStack, folder: Path, *options: str) -> Any:
     said = await _run(command, folder, SKUTRAIL_FUZZ_KEY=key, PYTHONPATH=str(_ROOT))
     told = json.loads(report.read_text()) if report.exists() else {}
     assert told.get("exit_code") == 0, f"seed {SEED}\n{said}"
-    assert told["operations"]["tested"] == told["operations"]["total"]
+    # All but the redirect that schemathesis.toml leaves out.
+    assert told["operations"]["tested"] == told["operations"]["total"] - 1
     return told
 
 
