@@ -8,7 +8,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from gateway.metrics import Metrics
-from gateway.middleware import METRICS, edge
+from gateway.middleware import LOGGED, METRICS, edge, one_in
 from gateway.serving import serve
 from tests.gateway.asking import Caller
 
@@ -20,6 +20,7 @@ async def _break(_: web.Request) -> web.Response:
 async def test_a_defect_is_told_to_the_log_once_and_not_to_the_caller(session: aiohttp.ClientSession) -> None:
     app = web.Application(middlewares=[edge])
     app[METRICS] = Metrics()
+    app[LOGGED] = one_in(1)
     app.router.add_get("/broken", _break)
     serving = await serve(app, host="127.0.0.1", port=0)
 
