@@ -1,0 +1,47 @@
+"""The statements of the write path find rows by their keys, however little the planner knows of the tables.
+
+A plan that was made while a table was small stays with its connection while the table grows.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from chassis.idempotency import BatchKeys, Claim
+from cli.provision import DatabaseUrls
+from services.inventory import store
+from services.inventory.domain import Stock, StockKey
+from services.inventory.store import Query
+
+KEY = StockKey("t", "s", "w")
+QUERIES: Mapping[str, Query] = {
+    "locking": store.locking([KEY]),
+    "locking what is free": store.locking_free([KEY]),
+    "reading": store.reading([KEY]),
+    "open holds": store.finding_open_holds([("shp_1", KEY)]),
+    "saving": store.saving_stocks([Stock(KEY)]),
+    "making": store.making([KEY], 50),
+    "keys": BatchKeys([Claim("t", "k", b"f", "req")], datetime(2026, 1, 1, tzinfo=UTC)).looking(),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_no_table_is_scanned_and_no_join_is_hashed(databases: Mapping[str, DatabaseUrls], name: str) -> None:
+    statement, _ = QUERIES[name]
+    names: list[str] = []
+
+    def numbered(parameter: re.Match[str]) -> str:
+        names.append(parameter[1])
+        return f"${len(names)}"
+
+    sql = re.sub(r"(?<!:):(\w+)", numbered, statement.text)
+    async with await psycopg.AsyncConnection.connect(databases["inventory"].owner) as connection:
+        rows = await (await connection.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")).fetchall()  # type: ignore[arg-type]
+    plan = "\n".join(row[0] for row in rows)
+
+    assert "Seq Scan" not in plan, plan
+    assert "Hash" not in plan, plan
+    assert "Merge" not in plan, plan
