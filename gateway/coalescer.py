@@ -20,7 +20,10 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 BATCH_MAX = 256
-CALLS_MAX = 1  # under way at once: while the service works on one, the next is on its way
+CALLS_MAX = 1  # under way at once: what arrives meanwhile makes the next one larger, and each request cheaper
+# A call that takes so long waits for something that its neighbours may not need: the next one does not wait for it.
+SLOW_S = 0.15
+SLOW_CALLS_MAX = 8
 QUEUE_MAX = 4_000
 QUEUE_PER_TENANT_MAX = 2_000
 WAIT_MAX_S = 1.0  # in the queue; the rest of its deadline is for the call
@@ -33,6 +36,7 @@ class Coalescer(Generic[Question, Answer]):
         self._send = send
         self._queue: FairQueue[_Asked[Question, Answer]] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
         self._calls: set[asyncio.Task[None]] = set()
+        self._slow_calls = 0
 
     async def ask(self, tenant_id: str, question: Question) -> Answer:
         """Raises Fault `unavailable` where too many wait, and what the call is refused with."""
@@ -40,18 +44,43 @@ class Coalescer(Generic[Question, Answer]):
             raise Fault("unavailable", "Too many requests wait. Try again.", retry_after_s=1)
         asked: _Asked[Question, Answer] = _Asked(question, asyncio.get_running_loop().create_future(), time.monotonic())
         self._queue.put(tenant_id, asked)
-        if len(self._calls) < CALLS_MAX:
+        self._start_call()
+        return await asked.answer
+
+    def _start_call(self) -> None:
+        if self._queue and len(self._calls) < CALLS_MAX + min(self._slow_calls, SLOW_CALLS_MAX):
             # In a context of its own: the call is that of many requests, and none of theirs.
             call = asyncio.create_task(self._call_while_asked(), context=Context())
             self._calls.add(call)
-            call.add_done_callback(self._calls.discard)
-        return await asked.answer
+            call.add_done_callback(self._end_call)
+
+    def _end_call(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._start_call()  # where all were slow, somebody may still wait
 
     async def _call_while_asked(self) -> None:
         while batch := self._queue.take(BATCH_MAX):
             in_time = [asked for asked in batch if not self._is_late(asked)]
-            if in_time:
-                await self._call(in_time)
+            if in_time and not await self._call_patiently(in_time):
+                return  # others have taken over
+
+    async def _call_patiently(self, batch: Sequence[_Asked[Question, Answer]]) -> bool:
+        """False for a call that was slow, and that the next one did not wait for."""
+        was_slow = False
+
+        def be_slow() -> None:
+            nonlocal was_slow
+            was_slow = True
+            self._slow_calls += 1
+            self._start_call()
+
+        timer = asyncio.get_running_loop().call_later(SLOW_S, be_slow)
+        try:
+            await self._call(batch)
+        finally:
+            timer.cancel()
+            self._slow_calls -= was_slow
+        return not was_slow
 
     def _is_late(self, asked: _Asked[Question, Answer]) -> bool:
         """What has waited too long is told so: it was never sent, and nothing happened."""

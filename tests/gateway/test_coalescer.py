@@ -97,6 +97,7 @@ async def test_more_than_may_wait_is_refused_and_another_tenant_still_has_room(m
 
 async def test_what_waited_long_has_less_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalescer, "CALLS_MAX", 1)
+    monkeypatch.setattr(coalescer, "SLOW_S", 5)
     service = Service()
     service.go.clear()
     one = Coalescer(service)
@@ -141,3 +142,40 @@ async def test_fewer_answers_than_questions_answer_nobody() -> None:
     told = await asyncio.wait_for(asyncio.gather(*await asked(Coalescer(forget), 1, 2), return_exceptions=True), 2)
 
     assert [type(error) for error in told] == [RuntimeError, RuntimeError]
+
+
+@pytest.mark.parametrize("slow_calls_max", [0, 8])
+async def test_when_the_slow_calls_end_whoever_still_waits_is_served(
+    monkeypatch: pytest.MonkeyPatch, slow_calls_max: int
+) -> None:
+    monkeypatch.setattr(coalescer, "SLOW_CALLS_MAX", slow_calls_max)
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    tasks = [task for number in range(3) for task in await asked(one, number)]
+    await asyncio.sleep(coalescer.SLOW_S * 3)
+    service.go.set()
+
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 1) == [0, 2, 4]
+    assert await asyncio.wait_for(one.ask("t", 5), 1) == 10
+
+
+async def test_a_call_that_waits_for_something_holds_up_nobody_else() -> None:
+    stuck = asyncio.Event()
+
+    async def answer(questions: Sequence[int], _: float) -> Sequence[int]:
+        if 0 in questions:
+            await stuck.wait()
+        return [2 * question for question in questions]
+
+    one = Coalescer(answer)
+    [waiting] = await asked(one, 0)
+
+    told = await asyncio.wait_for(asyncio.gather(*await asked(one, *range(1, 9))), 1)
+    again = await asyncio.wait_for(one.ask("t", 9), 1)
+    is_waiting = not waiting.done()
+    stuck.set()
+
+    assert told == [2 * number for number in range(1, 9)]
+    assert (again, is_waiting, await waiting) == (18, True, 0)
+    assert await asyncio.wait_for(asyncio.gather(*await asked(one, 1, 2)), 1) == [2, 4]
