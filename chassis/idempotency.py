@@ -36,15 +36,6 @@ _CLAIM = text("""
     RETURNING tenant_id, key
 """)
 
-_FIND = text("""
-    SELECT k.tenant_id, k.key, k.fingerprint, k.reply, k.fault
-    FROM unnest(CAST(:tenants AS text[]), CAST(:keys AS text[])) AS wanted (tenant_id, key)
-    CROSS JOIN LATERAL (
-        SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
-    ) k
-    WHERE k.expires_at > :now
-""")
-
 # LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
 # What a batch finds out of many keys at once; those whose time is over are free again, and still in the way.
 _LOOK = text("""
@@ -54,6 +45,7 @@ _LOOK = text("""
         SELECT * FROM idempotency_key k WHERE k.tenant_id = wanted.tenant_id AND k.key = wanted.key LIMIT 1
     ) k
 """)
+_FIND = text(f"{_LOOK.text} WHERE k.expires_at > :now")
 _FORGET = text("""
     DELETE FROM idempotency_key k
     USING (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
@@ -239,19 +231,16 @@ class BatchKeys:
         Of two requests in the batch that share a key without being the same, only the first can have it.
         """
         row = self._found.get(claim.scope)
-        if row is not None and row.fingerprint == claim.fingerprint:
-            return _stored_answer(row.reply, row.fault)
-        if row is not None or self._firsts[claim.scope] != claim:
-            return Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
-        return None
+        if row is not None:
+            return _told(row, claim)
+        return None if self._firsts[claim.scope] == claim else _reused()
 
     def tell(self, pipeline: Pipeline, answers: Mapping[Claim, Message | Fault]) -> None:
         """Adds the free keys with what they are told."""
         if not answers:
             return
-        ordered = {
-            claim: answers[claim] for claim in sorted(answers)
-        }  # one order for all: two batches over the same keys must not deadlock
+        # One order for all: two batches over the same keys must not deadlock.
+        ordered = {claim: answers[claim] for claim in sorted(answers)}
         times = {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
         pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
 
@@ -261,19 +250,22 @@ async def _find_answers(
 ) -> dict[tuple[str, str], StoredAnswer | Fault | None]:
     if not wanted:
         return {}
-    fingerprints = {c.scope: c.fingerprint for c in wanted}
+    claims = {claim.scope: claim for claim in wanted}
     columns = _columns(wanted)
     rows = await tx.execute(_FIND, {"tenants": columns["tenants"], "keys": columns["keys"], "now": now})
-    return {
-        (row.tenant_id, row.key): _stored_answer(row.reply, row.fault)
-        if row.fingerprint == fingerprints[row.tenant_id, row.key]
-        else Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
-        for row in rows
-    }
+    return {(row.tenant_id, row.key): _told(row, claims[row.tenant_id, row.key]) for row in rows}
 
 
-def _stored_answer(reply: bytes | None, fault: bytes | None) -> StoredAnswer:
-    return StoredAnswer(reply, from_message(common_pb2.Fault.FromString(fault)) if fault is not None else None)
+def _told(row: Any, claim: Claim) -> StoredAnswer | Fault:
+    """What a key that is in use tells a claim: its answer, if the claim is that of the same request."""
+    if row.fingerprint != claim.fingerprint:
+        return _reused()
+    fault = from_message(common_pb2.Fault.FromString(row.fault)) if row.fault is not None else None
+    return StoredAnswer(row.reply, fault)
+
+
+def _reused() -> Fault:
+    return Fault("idempotency_key_reused", "This Idempotency-Key was used for another request.")
 
 
 def _answer_columns(answers: Mapping[Claim, Message | Fault]) -> dict[str, list[bytes | None]]:
