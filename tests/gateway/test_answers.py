@@ -15,6 +15,7 @@ from chassis import rpc
 from gateway import body, idempotency
 from skutrail.v1 import common_pb2, inventory_pb2
 from skutrail.v1.inventory_pb2_grpc import InventoryStub
+from tests.builders import eventually
 from tests.gateway.asking import Caller
 from tests.running import RunningStack
 
@@ -260,5 +261,9 @@ async def test_a_trace_is_followed_from_the_caller_into_the_service(stack: Runni
     answer = await caller.post("/v1/inventory/transfers", transfer, headers={"traceparent": traceparent})
 
     for name in ("gateway", "inventory"):
-        lines = [json.loads(line) for line in stack.log(name).splitlines() if trace_id in line]
-        assert {line["request_id"] for line in lines} == {answer.headers["Request-Id"]}
+
+        async def traced(name: str = name) -> set[str]:
+            return {json.loads(line)["request_id"] for line in stack.log(name).splitlines() if trace_id in line}
+
+        # A line is written after its answer has gone out.
+        assert await eventually(traced, bool) == {answer.headers["Request-Id"]}
