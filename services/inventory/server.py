@@ -144,11 +144,20 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
             )
         )
 
-    async def Allocate(self, request: inventory_pb2.AllocateRequest, context: Context) -> inventory_pb2.Allocation:
-        lines = [(line.sku, line.qty) for line in request.lines]
-        return await self._database.run(
-            lambda tx: allocating.allocate(tx, request.tenant_id, request.request_id, lines, self._clock())
-        )
+    async def Allocate(self, request: inventory_pb2.AllocateRequest, context: Context) -> inventory_pb2.AllocateReply:
+        return inventory_pb2.AllocateReply(outcomes=[await self._allocate(wanted) for wanted in request.requests])
+
+    async def _allocate(self, wanted: inventory_pb2.StockRequest) -> inventory_pb2.AllocationOutcome:
+        lines = [(line.sku, line.qty) for line in wanted.lines]
+        try:
+            allocation = await self._database.run(
+                lambda tx: allocating.allocate(tx, wanted.tenant_id, wanted.request_id, lines, self._clock())
+            )
+        except Fault as fault:
+            if fault.code != "validation_failed":
+                raise
+            return inventory_pb2.AllocationOutcome(refusal=to_message(fault))
+        return inventory_pb2.AllocationOutcome(allocation=allocation)
 
     async def Release(self, request: inventory_pb2.ReleaseRequest, context: Context) -> inventory_pb2.Allocation:
         allocation = await self._database.run(

@@ -23,6 +23,7 @@ from chassis import rpc, wire
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.database import Database
+from chassis.errors import from_message
 from chassis.ids import IdMaker
 from chassis.logs import log
 from services.shipments import operations, store
@@ -61,8 +62,12 @@ class Steps:
         if shipment is None or Fact.STOCK_HELD not in TRANSITIONS[shipment.status]:
             return  # its stock moves it no more
         lines = [inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items]
-        request = inventory_pb2.AllocateRequest(tenant_id=tenant_id, request_id=shipment_id, lines=lines)
-        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Allocate, request))
+        wanted = inventory_pb2.StockRequest(tenant_id=tenant_id, request_id=shipment_id, lines=lines)
+        request = inventory_pb2.AllocateRequest(requests=[wanted])
+        [outcome] = (await rpc.call(self.inventory.Allocate, request)).outcomes
+        if outcome.HasField("refusal"):
+            raise from_message(outcome.refusal)
+        await self.follow_stock(tenant_id, outcome.allocation)
 
     async def follow_stock(self, tenant_id: str, allocation: inventory_pb2.Allocation) -> None:
         """Applies what inventory says it holds for a shipment."""

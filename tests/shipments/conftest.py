@@ -197,8 +197,9 @@ class Shipments:
     async def allocation_of(self, shipment: Shipment) -> inventory_pb2.Allocation:
         """How inventory says the shipment stands."""
         lines = [inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items]
-        request = inventory_pb2.AllocateRequest(tenant_id=self.tenant_id, request_id=shipment.id, lines=lines)
-        return await rpc.call(self.inventory.Allocate, request)
+        wanted = inventory_pb2.StockRequest(tenant_id=self.tenant_id, request_id=shipment.id, lines=lines)
+        reply = await rpc.call(self.inventory.Allocate, inventory_pb2.AllocateRequest(requests=[wanted]))
+        return reply.outcomes[0].allocation
 
 
 async def warm_up(database: Database, connections: int) -> None:

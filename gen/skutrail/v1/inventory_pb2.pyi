@@ -19,6 +19,25 @@ class Reason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REASON_ADJUSTMENT: _ClassVar[Reason]
     REASON_TRANSFER: _ClassVar[Reason]
 
+class AllocationPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALLOCATION_POLICY_UNSPECIFIED: _ClassVar[AllocationPolicy]
+    ALLOCATION_POLICY_ALL_OR_NONE: _ClassVar[AllocationPolicy]
+    ALLOCATION_POLICY_PARTIAL: _ClassVar[AllocationPolicy]
+
+class SourcingRule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SOURCING_RULE_UNSPECIFIED: _ClassVar[SourcingRule]
+    SOURCING_RULE_ONLY_CHOICE: _ClassVar[SourcingRule]
+    SOURCING_RULE_FEWEST_WAREHOUSES: _ClassVar[SourcingRule]
+    SOURCING_RULE_PRIORITY: _ClassVar[SourcingRule]
+    SOURCING_RULE_NEARNESS: _ClassVar[SourcingRule]
+    SOURCING_RULE_MOST_STOCK: _ClassVar[SourcingRule]
+    SOURCING_RULE_NAME: _ClassVar[SourcingRule]
+    SOURCING_RULE_INACTIVE: _ClassVar[SourcingRule]
+    SOURCING_RULE_NO_STOCK: _ClassVar[SourcingRule]
+    SOURCING_RULE_SHORT: _ClassVar[SourcingRule]
+
 class AllocationStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ALLOCATION_STATUS_UNSPECIFIED: _ClassVar[AllocationStatus]
@@ -26,16 +45,33 @@ class AllocationStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ALLOCATION_STATUS_HELD: _ClassVar[AllocationStatus]
     ALLOCATION_STATUS_RELEASED: _ClassVar[AllocationStatus]
     ALLOCATION_STATUS_CONSUMED: _ClassVar[AllocationStatus]
+    ALLOCATION_STATUS_DISPATCHED: _ClassVar[AllocationStatus]
+    ALLOCATION_STATUS_EXPIRED: _ClassVar[AllocationStatus]
 REASON_UNSPECIFIED: Reason
 REASON_RECEIPT: Reason
 REASON_PICK: Reason
 REASON_ADJUSTMENT: Reason
 REASON_TRANSFER: Reason
+ALLOCATION_POLICY_UNSPECIFIED: AllocationPolicy
+ALLOCATION_POLICY_ALL_OR_NONE: AllocationPolicy
+ALLOCATION_POLICY_PARTIAL: AllocationPolicy
+SOURCING_RULE_UNSPECIFIED: SourcingRule
+SOURCING_RULE_ONLY_CHOICE: SourcingRule
+SOURCING_RULE_FEWEST_WAREHOUSES: SourcingRule
+SOURCING_RULE_PRIORITY: SourcingRule
+SOURCING_RULE_NEARNESS: SourcingRule
+SOURCING_RULE_MOST_STOCK: SourcingRule
+SOURCING_RULE_NAME: SourcingRule
+SOURCING_RULE_INACTIVE: SourcingRule
+SOURCING_RULE_NO_STOCK: SourcingRule
+SOURCING_RULE_SHORT: SourcingRule
 ALLOCATION_STATUS_UNSPECIFIED: AllocationStatus
 ALLOCATION_STATUS_WAITING: AllocationStatus
 ALLOCATION_STATUS_HELD: AllocationStatus
 ALLOCATION_STATUS_RELEASED: AllocationStatus
 ALLOCATION_STATUS_CONSUMED: AllocationStatus
+ALLOCATION_STATUS_DISPATCHED: AllocationStatus
+ALLOCATION_STATUS_EXPIRED: AllocationStatus
 
 class Movement(_message.Message):
     __slots__ = ("tenant_id", "idempotency", "sku", "warehouse", "qty", "reason", "reference", "expected_balance", "expected_seq", "cause")
@@ -343,17 +379,101 @@ class StockLine(_message.Message):
     qty: int
     def __init__(self, sku: _Optional[str] = ..., qty: _Optional[int] = ...) -> None: ...
 
-class AllocateRequest(_message.Message):
-    __slots__ = ("tenant_id", "request_id", "lines")
+class StockRequest(_message.Message):
+    __slots__ = ("tenant_id", "request_id", "lines", "policy", "priority", "expires_at", "destination")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     request_id: str
     lines: _containers.RepeatedCompositeFieldContainer[StockLine]
-    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[StockLine, _Mapping]]] = ...) -> None: ...
+    policy: AllocationPolicy
+    priority: int
+    expires_at: _timestamp_pb2.Timestamp
+    destination: _common_pb2.Coordinates
+    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[StockLine, _Mapping]]] = ..., policy: _Optional[_Union[AllocationPolicy, str]] = ..., priority: _Optional[int] = ..., expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., destination: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ...) -> None: ...
+
+class AllocateRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[StockRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[StockRequest, _Mapping]]] = ...) -> None: ...
+
+class AllocateReply(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[AllocationOutcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[AllocationOutcome, _Mapping]]] = ...) -> None: ...
+
+class AllocationOutcome(_message.Message):
+    __slots__ = ("allocation", "refusal")
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    allocation: Allocation
+    refusal: _common_pb2.Fault
+    def __init__(self, allocation: _Optional[_Union[Allocation, _Mapping]] = ..., refusal: _Optional[_Union[_common_pb2.Fault, _Mapping]] = ...) -> None: ...
+
+class ExplainAllocationRequest(_message.Message):
+    __slots__ = ("tenant_id", "request_id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    request_id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class AllocationPlan(_message.Message):
+    __slots__ = ("status", "held", "missing", "candidates", "decided_at")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_AT_FIELD_NUMBER: _ClassVar[int]
+    status: AllocationStatus
+    held: _containers.RepeatedCompositeFieldContainer[HeldLine]
+    missing: _containers.RepeatedCompositeFieldContainer[StockLine]
+    candidates: _containers.RepeatedCompositeFieldContainer[Candidate]
+    decided_at: _timestamp_pb2.Timestamp
+    def __init__(self, status: _Optional[_Union[AllocationStatus, str]] = ..., held: _Optional[_Iterable[_Union[HeldLine, _Mapping]]] = ..., missing: _Optional[_Iterable[_Union[StockLine, _Mapping]]] = ..., candidates: _Optional[_Iterable[_Union[Candidate, _Mapping]]] = ..., decided_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Candidate(_message.Message):
+    __slots__ = ("warehouse", "chosen", "rule", "priority", "distance_km", "stock")
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    CHOSEN_FIELD_NUMBER: _ClassVar[int]
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    DISTANCE_KM_FIELD_NUMBER: _ClassVar[int]
+    STOCK_FIELD_NUMBER: _ClassVar[int]
+    warehouse: str
+    chosen: bool
+    rule: SourcingRule
+    priority: int
+    distance_km: float
+    stock: _containers.RepeatedCompositeFieldContainer[CandidateStock]
+    def __init__(self, warehouse: _Optional[str] = ..., chosen: _Optional[bool] = ..., rule: _Optional[_Union[SourcingRule, str]] = ..., priority: _Optional[int] = ..., distance_km: _Optional[float] = ..., stock: _Optional[_Iterable[_Union[CandidateStock, _Mapping]]] = ...) -> None: ...
+
+class CandidateStock(_message.Message):
+    __slots__ = ("sku", "available", "taken")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    AVAILABLE_FIELD_NUMBER: _ClassVar[int]
+    TAKEN_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    available: int
+    taken: int
+    def __init__(self, sku: _Optional[str] = ..., available: _Optional[int] = ..., taken: _Optional[int] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
+    __slots__ = ("tenant_id", "request_id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    request_id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class DispatchRequest(_message.Message):
     __slots__ = ("tenant_id", "request_id")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -382,3 +502,73 @@ class Allocation(_message.Message):
     version: int
     held: _containers.RepeatedCompositeFieldContainer[HeldLine]
     def __init__(self, request_id: _Optional[str] = ..., status: _Optional[_Union[AllocationStatus, str]] = ..., version: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLine, _Mapping]]] = ...) -> None: ...
+
+class PostalAddress(_message.Message):
+    __slots__ = ("line1", "line2", "city", "state", "postal", "country")
+    LINE1_FIELD_NUMBER: _ClassVar[int]
+    LINE2_FIELD_NUMBER: _ClassVar[int]
+    CITY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    POSTAL_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    line1: str
+    line2: str
+    city: str
+    state: str
+    postal: str
+    country: str
+    def __init__(self, line1: _Optional[str] = ..., line2: _Optional[str] = ..., city: _Optional[str] = ..., state: _Optional[str] = ..., postal: _Optional[str] = ..., country: _Optional[str] = ...) -> None: ...
+
+class Warehouse(_message.Message):
+    __slots__ = ("code", "name", "address", "coordinates", "priority", "active", "created_at", "updated_at")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    COORDINATES_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    name: str
+    address: PostalAddress
+    coordinates: _common_pb2.Coordinates
+    priority: int
+    active: bool
+    created_at: _timestamp_pb2.Timestamp
+    updated_at: _timestamp_pb2.Timestamp
+    def __init__(self, code: _Optional[str] = ..., name: _Optional[str] = ..., address: _Optional[_Union[PostalAddress, _Mapping]] = ..., coordinates: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ..., priority: _Optional[int] = ..., active: _Optional[bool] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PutWarehouseRequest(_message.Message):
+    __slots__ = ("tenant_id", "warehouse")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    warehouse: Warehouse
+    def __init__(self, tenant_id: _Optional[str] = ..., warehouse: _Optional[_Union[Warehouse, _Mapping]] = ...) -> None: ...
+
+class GetWarehouseRequest(_message.Message):
+    __slots__ = ("tenant_id", "code")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    code: str
+    def __init__(self, tenant_id: _Optional[str] = ..., code: _Optional[str] = ...) -> None: ...
+
+class ListWarehousesRequest(_message.Message):
+    __slots__ = ("tenant_id", "limit", "after_code")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_CODE_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    limit: int
+    after_code: str
+    def __init__(self, tenant_id: _Optional[str] = ..., limit: _Optional[int] = ..., after_code: _Optional[str] = ...) -> None: ...
+
+class ListWarehousesReply(_message.Message):
+    __slots__ = ("warehouses", "has_more")
+    WAREHOUSES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    warehouses: _containers.RepeatedCompositeFieldContainer[Warehouse]
+    has_more: bool
+    def __init__(self, warehouses: _Optional[_Iterable[_Union[Warehouse, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...

@@ -84,12 +84,42 @@ class InventoryStub:
         self.Allocate = channel.unary_unary(
                 '/skutrail.v1.Inventory/Allocate',
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.AllocateRequest.SerializeToString,
-                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.AllocateReply.FromString,
+                _registered_method=True)
+        self.PlanAllocation = channel.unary_unary(
+                '/skutrail.v1.Inventory/PlanAllocation',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.StockRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.FromString,
+                _registered_method=True)
+        self.ExplainAllocation = channel.unary_unary(
+                '/skutrail.v1.Inventory/ExplainAllocation',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ExplainAllocationRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.FromString,
                 _registered_method=True)
         self.Release = channel.unary_unary(
                 '/skutrail.v1.Inventory/Release',
                 request_serializer=skutrail_dot_v1_dot_inventory__pb2.ReleaseRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+                _registered_method=True)
+        self.Dispatch = channel.unary_unary(
+                '/skutrail.v1.Inventory/Dispatch',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.DispatchRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+                _registered_method=True)
+        self.PutWarehouse = channel.unary_unary(
+                '/skutrail.v1.Inventory/PutWarehouse',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.PutWarehouseRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Warehouse.FromString,
+                _registered_method=True)
+        self.GetWarehouse = channel.unary_unary(
+                '/skutrail.v1.Inventory/GetWarehouse',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.GetWarehouseRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.Warehouse.FromString,
+                _registered_method=True)
+        self.ListWarehouses = channel.unary_unary(
+                '/skutrail.v1.Inventory/ListWarehouses',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ListWarehousesRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListWarehousesReply.FromString,
                 _registered_method=True)
         self.LookUpAnswer = channel.unary_unary(
                 '/skutrail.v1.Inventory/LookUpAnswer',
@@ -175,15 +205,59 @@ class InventoryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Allocate(self, request, context):
-        """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
-        waits and is held by the receipt that makes it possible. Idempotent by request_id.
+        """Holds stock for requests, one outcome each, in order; docs/decisions/0015 says from which warehouses. Where stock is
+        short a request waits and is held by whatever makes it possible. Idempotent by request_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanAllocation(self, request, context):
+        """What Allocate would decide of a request right now, and why. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainAllocation(self, request, context):
+        """The decision by which a request has what it has, and why. not_found for a request never heard of.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Gives back what a request still holds and ends its waiting. Idempotent by request_id.
+        """Gives back what a request still holds and ends its waiting. Idempotent by request_id. One that was dispatched or has
+        expired stays so: the answer tells.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Dispatch(self, request, context):
+        """Turns all that a request holds into picks, each with `reference` = request_id, in one transaction. Idempotent by
+        request_id. Only what is held whole, or was picked already, is dispatched: the answer's status tells.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutWarehouse(self, request, context):
+        """Describes a warehouse, wholly anew. One that was never described works all the same: as if described by its code
+        alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWarehouse(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWarehouses(self, request, context):
+        """The warehouses that were described, by code.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,12 +335,42 @@ def add_InventoryServicer_to_server(servicer, server):
             'Allocate': grpc.unary_unary_rpc_method_handler(
                     servicer.Allocate,
                     request_deserializer=skutrail_dot_v1_dot_inventory__pb2.AllocateRequest.FromString,
-                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.SerializeToString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.AllocateReply.SerializeToString,
+            ),
+            'PlanAllocation': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanAllocation,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.StockRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.SerializeToString,
+            ),
+            'ExplainAllocation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAllocation,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ExplainAllocationRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.SerializeToString,
             ),
             'Release': grpc.unary_unary_rpc_method_handler(
                     servicer.Release,
                     request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReleaseRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.SerializeToString,
+            ),
+            'Dispatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.Dispatch,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.DispatchRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.Allocation.SerializeToString,
+            ),
+            'PutWarehouse': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutWarehouse,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.PutWarehouseRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.Warehouse.SerializeToString,
+            ),
+            'GetWarehouse': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWarehouse,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.GetWarehouseRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.Warehouse.SerializeToString,
+            ),
+            'ListWarehouses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWarehouses,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ListWarehousesRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ListWarehousesReply.SerializeToString,
             ),
             'LookUpAnswer': grpc.unary_unary_rpc_method_handler(
                     servicer.LookUpAnswer,
@@ -554,7 +658,61 @@ class Inventory:
             target,
             '/skutrail.v1.Inventory/Allocate',
             skutrail_dot_v1_dot_inventory__pb2.AllocateRequest.SerializeToString,
-            skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+            skutrail_dot_v1_dot_inventory__pb2.AllocateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanAllocation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/PlanAllocation',
+            skutrail_dot_v1_dot_inventory__pb2.StockRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAllocation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/ExplainAllocation',
+            skutrail_dot_v1_dot_inventory__pb2.ExplainAllocationRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.AllocationPlan.FromString,
             options,
             channel_credentials,
             insecure,
@@ -582,6 +740,114 @@ class Inventory:
             '/skutrail.v1.Inventory/Release',
             skutrail_dot_v1_dot_inventory__pb2.ReleaseRequest.SerializeToString,
             skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Dispatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/Dispatch',
+            skutrail_dot_v1_dot_inventory__pb2.DispatchRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.Allocation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutWarehouse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/PutWarehouse',
+            skutrail_dot_v1_dot_inventory__pb2.PutWarehouseRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.Warehouse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWarehouse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/GetWarehouse',
+            skutrail_dot_v1_dot_inventory__pb2.GetWarehouseRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.Warehouse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWarehouses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Inventory/ListWarehouses',
+            skutrail_dot_v1_dot_inventory__pb2.ListWarehousesRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.ListWarehousesReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,12 +52,29 @@ class InventoryStub:
     """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
     ListLevels: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListLevelsRequest, _inventory_pb2.ListLevelsReply]
     """Stock per SKU and warehouse, by (sku, warehouse)."""
-    Allocate: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.Allocation]
-    """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
-    waits and is held by the receipt that makes it possible. Idempotent by request_id.
+    Allocate: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.AllocateReply]
+    """Holds stock for requests, one outcome each, in order; docs/decisions/0015 says from which warehouses. Where stock is
+    short a request waits and is held by whatever makes it possible. Idempotent by request_id.
     """
+    PlanAllocation: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.StockRequest, _inventory_pb2.AllocationPlan]
+    """What Allocate would decide of a request right now, and why. Changes nothing."""
+    ExplainAllocation: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ExplainAllocationRequest, _inventory_pb2.AllocationPlan]
+    """The decision by which a request has what it has, and why. not_found for a request never heard of."""
     Release: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReleaseRequest, _inventory_pb2.Allocation]
-    """Gives back what a request still holds and ends its waiting. Idempotent by request_id."""
+    """Gives back what a request still holds and ends its waiting. Idempotent by request_id. One that was dispatched or has
+    expired stays so: the answer tells.
+    """
+    Dispatch: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.DispatchRequest, _inventory_pb2.Allocation]
+    """Turns all that a request holds into picks, each with `reference` = request_id, in one transaction. Idempotent by
+    request_id. Only what is held whole, or was picked already, is dispatched: the answer's status tells.
+    """
+    PutWarehouse: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.PutWarehouseRequest, _inventory_pb2.Warehouse]
+    """Describes a warehouse, wholly anew. One that was never described works all the same: as if described by its code
+    alone.
+    """
+    GetWarehouse: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetWarehouseRequest, _inventory_pb2.Warehouse]
+    ListWarehouses: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListWarehousesRequest, _inventory_pb2.ListWarehousesReply]
+    """The warehouses that were described, by code."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
     ReserveKey: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]
     """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
@@ -89,12 +106,29 @@ class InventoryAsyncStub(InventoryStub):
     """The trail, newest first; that of one SKU in one warehouse by seq, highest first."""
     ListLevels: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListLevelsRequest, _inventory_pb2.ListLevelsReply]  # type: ignore[assignment]
     """Stock per SKU and warehouse, by (sku, warehouse)."""
-    Allocate: _aio.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.Allocation]  # type: ignore[assignment]
-    """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
-    waits and is held by the receipt that makes it possible. Idempotent by request_id.
+    Allocate: _aio.UnaryUnaryMultiCallable[_inventory_pb2.AllocateRequest, _inventory_pb2.AllocateReply]  # type: ignore[assignment]
+    """Holds stock for requests, one outcome each, in order; docs/decisions/0015 says from which warehouses. Where stock is
+    short a request waits and is held by whatever makes it possible. Idempotent by request_id.
     """
+    PlanAllocation: _aio.UnaryUnaryMultiCallable[_inventory_pb2.StockRequest, _inventory_pb2.AllocationPlan]  # type: ignore[assignment]
+    """What Allocate would decide of a request right now, and why. Changes nothing."""
+    ExplainAllocation: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ExplainAllocationRequest, _inventory_pb2.AllocationPlan]  # type: ignore[assignment]
+    """The decision by which a request has what it has, and why. not_found for a request never heard of."""
     Release: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReleaseRequest, _inventory_pb2.Allocation]  # type: ignore[assignment]
-    """Gives back what a request still holds and ends its waiting. Idempotent by request_id."""
+    """Gives back what a request still holds and ends its waiting. Idempotent by request_id. One that was dispatched or has
+    expired stays so: the answer tells.
+    """
+    Dispatch: _aio.UnaryUnaryMultiCallable[_inventory_pb2.DispatchRequest, _inventory_pb2.Allocation]  # type: ignore[assignment]
+    """Turns all that a request holds into picks, each with `reference` = request_id, in one transaction. Idempotent by
+    request_id. Only what is held whole, or was picked already, is dispatched: the answer's status tells.
+    """
+    PutWarehouse: _aio.UnaryUnaryMultiCallable[_inventory_pb2.PutWarehouseRequest, _inventory_pb2.Warehouse]  # type: ignore[assignment]
+    """Describes a warehouse, wholly anew. One that was never described works all the same: as if described by its code
+    alone.
+    """
+    GetWarehouse: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetWarehouseRequest, _inventory_pb2.Warehouse]  # type: ignore[assignment]
+    ListWarehouses: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListWarehousesRequest, _inventory_pb2.ListWarehousesReply]  # type: ignore[assignment]
+    """The warehouses that were described, by code."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
     ReserveKey: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]  # type: ignore[assignment]
     """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
@@ -183,10 +217,26 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _inventory_pb2.AllocateRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_inventory_pb2.Allocation, _abc.Awaitable[_inventory_pb2.Allocation]]:
-        """Holds stock for a request: all lines or none, in as few warehouses as can be. Where stock is short the request
-        waits and is held by the receipt that makes it possible. Idempotent by request_id.
+    ) -> _typing.Union[_inventory_pb2.AllocateReply, _abc.Awaitable[_inventory_pb2.AllocateReply]]:
+        """Holds stock for requests, one outcome each, in order; docs/decisions/0015 says from which warehouses. Where stock is
+        short a request waits and is held by whatever makes it possible. Idempotent by request_id.
         """
+
+    @_abc_1.abstractmethod
+    def PlanAllocation(
+        self,
+        request: _inventory_pb2.StockRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.AllocationPlan, _abc.Awaitable[_inventory_pb2.AllocationPlan]]:
+        """What Allocate would decide of a request right now, and why. Changes nothing."""
+
+    @_abc_1.abstractmethod
+    def ExplainAllocation(
+        self,
+        request: _inventory_pb2.ExplainAllocationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.AllocationPlan, _abc.Awaitable[_inventory_pb2.AllocationPlan]]:
+        """The decision by which a request has what it has, and why. not_found for a request never heard of."""
 
     @_abc_1.abstractmethod
     def Release(
@@ -194,7 +244,44 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_pb2.ReleaseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.Allocation, _abc.Awaitable[_inventory_pb2.Allocation]]:
-        """Gives back what a request still holds and ends its waiting. Idempotent by request_id."""
+        """Gives back what a request still holds and ends its waiting. Idempotent by request_id. One that was dispatched or has
+        expired stays so: the answer tells.
+        """
+
+    @_abc_1.abstractmethod
+    def Dispatch(
+        self,
+        request: _inventory_pb2.DispatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.Allocation, _abc.Awaitable[_inventory_pb2.Allocation]]:
+        """Turns all that a request holds into picks, each with `reference` = request_id, in one transaction. Idempotent by
+        request_id. Only what is held whole, or was picked already, is dispatched: the answer's status tells.
+        """
+
+    @_abc_1.abstractmethod
+    def PutWarehouse(
+        self,
+        request: _inventory_pb2.PutWarehouseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.Warehouse, _abc.Awaitable[_inventory_pb2.Warehouse]]:
+        """Describes a warehouse, wholly anew. One that was never described works all the same: as if described by its code
+        alone.
+        """
+
+    @_abc_1.abstractmethod
+    def GetWarehouse(
+        self,
+        request: _inventory_pb2.GetWarehouseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.Warehouse, _abc.Awaitable[_inventory_pb2.Warehouse]]: ...
+
+    @_abc_1.abstractmethod
+    def ListWarehouses(
+        self,
+        request: _inventory_pb2.ListWarehousesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.ListWarehousesReply, _abc.Awaitable[_inventory_pb2.ListWarehousesReply]]:
+        """The warehouses that were described, by code."""
 
     @_abc_1.abstractmethod
     def LookUpAnswer(

@@ -77,3 +77,25 @@ class Order(_message.Message):
     status: OrderStatus
     allocations: _containers.RepeatedCompositeFieldContainer[OrderAllocation]
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., allocations: _Optional[_Iterable[_Union[OrderAllocation, _Mapping]]] = ...) -> None: ...
+
+class OrderLines(_message.Message):
+    __slots__ = ("lines",)
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[OrderLine]
+    def __init__(self, lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ...) -> None: ...
+
+class OrderLine(_message.Message):
+    __slots__ = ("sku", "ordered", "waiting", "allocated", "shipped", "canceled")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    ORDERED_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATED_FIELD_NUMBER: _ClassVar[int]
+    SHIPPED_FIELD_NUMBER: _ClassVar[int]
+    CANCELED_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    ordered: int
+    waiting: int
+    allocated: int
+    shipped: int
+    canceled: int
+    def __init__(self, sku: _Optional[str] = ..., ordered: _Optional[int] = ..., waiting: _Optional[int] = ..., allocated: _Optional[int] = ..., shipped: _Optional[int] = ..., canceled: _Optional[int] = ...) -> None: ...

@@ -40,6 +40,11 @@ class OrdersStub:
                 request_serializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_orders__pb2.Order.FromString,
                 _registered_method=True)
+        self.GetOrderLines = channel.unary_unary(
+                '/skutrail.v1.Orders/GetOrderLines',
+                request_serializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_orders__pb2.OrderLines.FromString,
+                _registered_method=True)
         self.ListOrders = channel.unary_unary(
                 '/skutrail.v1.Orders/ListOrders',
                 request_serializer=skutrail_dot_v1_dot_orders__pb2.ListOrdersRequest.SerializeToString,
@@ -53,6 +58,13 @@ class OrdersServicer:
 
     def GetOrder(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOrderLines(self, request, context):
+        """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -71,6 +83,11 @@ def add_OrdersServicer_to_server(servicer, server):
                     servicer.GetOrder,
                     request_deserializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_orders__pb2.Order.SerializeToString,
+            ),
+            'GetOrderLines': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderLines,
+                    request_deserializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_orders__pb2.OrderLines.SerializeToString,
             ),
             'ListOrders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOrders,
@@ -106,6 +123,33 @@ class Orders:
             '/skutrail.v1.Orders/GetOrder',
             skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
             skutrail_dot_v1_dot_orders__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderLines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Orders/GetOrderLines',
+            skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
+            skutrail_dot_v1_dot_orders__pb2.OrderLines.FromString,
             options,
             channel_credentials,
             insecure,

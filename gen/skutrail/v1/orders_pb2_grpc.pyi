@@ -34,6 +34,8 @@ class OrdersStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OrdersAsyncStub: ...
     GetOrder: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]
+    GetOrderLines: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.OrderLines]
+    """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
     ListOrders: _grpc.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]
     """Orders, the one heard of last first."""
 
@@ -43,6 +45,8 @@ class OrdersAsyncStub(OrdersStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]  # type: ignore[assignment]
+    GetOrderLines: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.OrderLines]  # type: ignore[assignment]
+    """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]  # type: ignore[assignment]
     """Orders, the one heard of last first."""
 
@@ -55,6 +59,14 @@ class OrdersServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_pb2.GetOrderRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orders_pb2.Order, _abc.Awaitable[_orders_pb2.Order]]: ...
+
+    @_abc_1.abstractmethod
+    def GetOrderLines(
+        self,
+        request: _orders_pb2.GetOrderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orders_pb2.OrderLines, _abc.Awaitable[_orders_pb2.OrderLines]]:
+        """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
 
     @_abc_1.abstractmethod
     def ListOrders(

@@ -31,6 +31,8 @@ class LabelStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     LABEL_STATUS_PURCHASING: _ClassVar[LabelStatus]
     LABEL_STATUS_READY: _ClassVar[LabelStatus]
     LABEL_STATUS_UNKNOWN: _ClassVar[LabelStatus]
+    LABEL_STATUS_VOIDING: _ClassVar[LabelStatus]
+    LABEL_STATUS_VOIDED: _ClassVar[LabelStatus]
 
 class LabelFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -50,11 +52,13 @@ LABEL_STATUS_NONE: LabelStatus
 LABEL_STATUS_PURCHASING: LabelStatus
 LABEL_STATUS_READY: LabelStatus
 LABEL_STATUS_UNKNOWN: LabelStatus
+LABEL_STATUS_VOIDING: LabelStatus
+LABEL_STATUS_VOIDED: LabelStatus
 LABEL_FORMAT_UNSPECIFIED: LabelFormat
 LABEL_FORMAT_PDF: LabelFormat
 
 class Address(_message.Message):
-    __slots__ = ("name", "line1", "line2", "city", "state", "postal", "country")
+    __slots__ = ("name", "line1", "line2", "city", "state", "postal", "country", "coordinates")
     NAME_FIELD_NUMBER: _ClassVar[int]
     LINE1_FIELD_NUMBER: _ClassVar[int]
     LINE2_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +66,7 @@ class Address(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     POSTAL_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    COORDINATES_FIELD_NUMBER: _ClassVar[int]
     name: str
     line1: str
     line2: str
@@ -69,7 +74,8 @@ class Address(_message.Message):
     state: str
     postal: str
     country: str
-    def __init__(self, name: _Optional[str] = ..., line1: _Optional[str] = ..., line2: _Optional[str] = ..., city: _Optional[str] = ..., state: _Optional[str] = ..., postal: _Optional[str] = ..., country: _Optional[str] = ...) -> None: ...
+    coordinates: _common_pb2.Coordinates
+    def __init__(self, name: _Optional[str] = ..., line1: _Optional[str] = ..., line2: _Optional[str] = ..., city: _Optional[str] = ..., state: _Optional[str] = ..., postal: _Optional[str] = ..., country: _Optional[str] = ..., coordinates: _Optional[_Union[_common_pb2.Coordinates, _Mapping]] = ...) -> None: ...
 
 class Parcel(_message.Message):
     __slots__ = ("warehouse", "tracking_number", "label_status")
@@ -124,22 +130,56 @@ class Shipment(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[ShipmentStatus, str]] = ..., label_url: _Optional[str] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ..., carrier: _Optional[str] = ..., service: _Optional[str] = ..., allocations: _Optional[_Iterable[_Union[_inventory_pb2.HeldLine, _Mapping]]] = ..., parcels: _Optional[_Iterable[_Union[Parcel, _Mapping]]] = ..., error: _Optional[_Union[ShipmentError, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
 
 class CreateShipmentRequest(_message.Message):
-    __slots__ = ("tenant_id", "idempotency", "order_id", "ship_to", "line_items", "carrier_hint")
+    __slots__ = ("tenant_id", "idempotency", "order_id", "ship_to", "line_items", "carrier_hint", "allocation", "priority", "hold_expires_at")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     SHIP_TO_FIELD_NUMBER: _ClassVar[int]
     LINE_ITEMS_FIELD_NUMBER: _ClassVar[int]
     CARRIER_HINT_FIELD_NUMBER: _ClassVar[int]
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     idempotency: _common_pb2.IdempotencyKey
     order_id: str
     ship_to: Address
     line_items: _containers.RepeatedCompositeFieldContainer[_inventory_pb2.StockLine]
     carrier_hint: str
-    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ...) -> None: ...
+    allocation: _inventory_pb2.AllocationPolicy
+    priority: int
+    hold_expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ..., allocation: _Optional[_Union[_inventory_pb2.AllocationPolicy, str]] = ..., priority: _Optional[int] = ..., hold_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateShipmentReply(_message.Message):
+    __slots__ = ("shipment", "replayed")
+    SHIPMENT_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    shipment: Shipment
+    replayed: bool
+    def __init__(self, shipment: _Optional[_Union[Shipment, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
+class CancelShipmentRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency", "id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
+
+class DispatchShipmentRequest(_message.Message):
+    __slots__ = ("tenant_id", "idempotency", "id")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    idempotency: _common_pb2.IdempotencyKey
+    id: str
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., id: _Optional[str] = ...) -> None: ...
+
+class ShipmentReply(_message.Message):
     __slots__ = ("shipment", "replayed")
     SHIPMENT_FIELD_NUMBER: _ClassVar[int]
     REPLAYED_FIELD_NUMBER: _ClassVar[int]

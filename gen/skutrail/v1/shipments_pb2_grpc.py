@@ -41,6 +41,16 @@ class ShipmentsStub:
                 request_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.FromString,
                 _registered_method=True)
+        self.CancelShipment = channel.unary_unary(
+                '/skutrail.v1.Shipments/CancelShipment',
+                request_serializer=skutrail_dot_v1_dot_shipments__pb2.CancelShipmentRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.FromString,
+                _registered_method=True)
+        self.DispatchShipment = channel.unary_unary(
+                '/skutrail.v1.Shipments/DispatchShipment',
+                request_serializer=skutrail_dot_v1_dot_shipments__pb2.DispatchShipmentRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.FromString,
+                _registered_method=True)
         self.GetShipment = channel.unary_unary(
                 '/skutrail.v1.Shipments/GetShipment',
                 request_serializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
@@ -69,6 +79,22 @@ class ShipmentsServicer:
 
     def CreateShipment(self, request, context):
         """Records the request and answers `queued` at once; stock and label follow by events.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelShipment(self, request, context):
+        """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
+        left or failed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DispatchShipment(self, request, context):
+        """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
+        after its end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,6 +133,16 @@ def add_ShipmentsServicer_to_server(servicer, server):
                     servicer.CreateShipment,
                     request_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.SerializeToString,
+            ),
+            'CancelShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelShipment,
+                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.CancelShipmentRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.SerializeToString,
+            ),
+            'DispatchShipment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DispatchShipment,
+                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.DispatchShipmentRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.SerializeToString,
             ),
             'GetShipment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetShipment,
@@ -157,6 +193,60 @@ class Shipments:
             '/skutrail.v1.Shipments/CreateShipment',
             skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.SerializeToString,
             skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Shipments/CancelShipment',
+            skutrail_dot_v1_dot_shipments__pb2.CancelShipmentRequest.SerializeToString,
+            skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DispatchShipment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Shipments/DispatchShipment',
+            skutrail_dot_v1_dot_shipments__pb2.DispatchShipmentRequest.SerializeToString,
+            skutrail_dot_v1_dot_shipments__pb2.ShipmentReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,14 @@ class ShipmentsStub:
     def __new__(cls, channel: _aio.Channel) -> ShipmentsAsyncStub: ...
     CreateShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]
     """Records the request and answers `queued` at once; stock and label follow by events."""
+    CancelShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]
+    """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
+    left or failed.
+    """
+    DispatchShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.DispatchShipmentRequest, _shipments_pb2.ShipmentReply]
+    """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
+    after its end.
+    """
     GetShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]
     ListShipments: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]
     """Shipments, newest first. A page ends early where it would outgrow a message."""
@@ -50,6 +58,14 @@ class ShipmentsAsyncStub(ShipmentsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]  # type: ignore[assignment]
     """Records the request and answers `queued` at once; stock and label follow by events."""
+    CancelShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]  # type: ignore[assignment]
+    """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
+    left or failed.
+    """
+    DispatchShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.DispatchShipmentRequest, _shipments_pb2.ShipmentReply]  # type: ignore[assignment]
+    """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
+    after its end.
+    """
     GetShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]  # type: ignore[assignment]
     ListShipments: _aio.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]  # type: ignore[assignment]
     """Shipments, newest first. A page ends early where it would outgrow a message."""
@@ -67,6 +83,26 @@ class ShipmentsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipments_pb2.CreateShipmentReply, _abc.Awaitable[_shipments_pb2.CreateShipmentReply]]:
         """Records the request and answers `queued` at once; stock and label follow by events."""
+
+    @_abc_1.abstractmethod
+    def CancelShipment(
+        self,
+        request: _shipments_pb2.CancelShipmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shipments_pb2.ShipmentReply, _abc.Awaitable[_shipments_pb2.ShipmentReply]]:
+        """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
+        left or failed.
+        """
+
+    @_abc_1.abstractmethod
+    def DispatchShipment(
+        self,
+        request: _shipments_pb2.DispatchShipmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shipments_pb2.ShipmentReply, _abc.Awaitable[_shipments_pb2.ShipmentReply]]:
+        """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
+        after its end.
+        """
 
     @_abc_1.abstractmethod
     def GetShipment(

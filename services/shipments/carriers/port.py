@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Protocol
 
 from services.shipments.domain import Address, Line
@@ -46,6 +47,16 @@ class Carrier(Protocol):
     async def find_by_reference(self, reference: str) -> Label | None:
         """The label bought for this parcel, or None. Raises CarrierUnavailable when it cannot tell."""
 
+    async def void(self, sold: Sold) -> None:
+        """Gives a label back, for its price. Again and again does no harm.
+
+        Raises CarrierRefused where it is not taken back, e.g. because it was used; CarrierUnavailable or OutcomeUnknown
+        where it may still be.
+        """
+
+    async def track(self, sold: Sold) -> Tracking:
+        """How far the parcel is, by the carrier's scans. Raises CarrierUnavailable when it cannot tell."""
+
 
 @dataclass(frozen=True)
 class Purchase:
@@ -79,6 +90,25 @@ class Label:
             raise OutcomeUnknown("The carrier's label is empty or too large.")
         if not (1 <= len(self.tracking_number) <= TRACKING_NUMBER_LENGTH_MAX and self.tracking_number.isprintable()):
             raise OutcomeUnknown("The carrier's tracking number cannot be read.")
+
+
+@dataclass(frozen=True)
+class Sold:
+    """What names a label that was bought."""
+
+    reference: str
+    """The parcel's id, under which it was bought."""
+    tracking_number: str
+
+
+class Tracking(StrEnum):
+    """How far a parcel is, in the order in which it gets there."""
+
+    PRE_TRANSIT = "pre_transit"
+    """No scan yet."""
+    IN_TRANSIT = "in_transit"
+    """The carrier has it; whatever befell it on its way, it is not there yet."""
+    DELIVERED = "delivered"
 
 
 class CarrierFailure(Exception):
