@@ -15,6 +15,7 @@ ASKED: Mapping[str, Mapping[str, str]] = {
     "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "verify_chain": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "get_order": {"id": "ord_5k2n9v"},
+    "list_order_lines": {"id": "ord_5k2n9v"},
 }
 
 SENT: Mapping[str, Any] = {
@@ -160,6 +161,9 @@ ANSWERED: Mapping[str, Any] = {
     "get_shipment": _SHIPMENT,
     "list_shipments": _page(_SHIPMENT),
     "list_orders": _page(_ORDER),
+    "list_order_lines": _page(
+        {"sku": "SKU-0042", "ordered": 2, "waiting": 0, "allocated": 2, "shipped": 0, "canceled": 0}
+    ),
     "get_webhook": _WEBHOOK,
     "list_webhooks": _page(_WEBHOOK),
     "change_webhook": {**_WEBHOOK, "status": "disabled"},

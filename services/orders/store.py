@@ -21,12 +21,18 @@ _ADD_ORDER = text("""
 
 _LOCK_ORDER = text("SELECT 1 FROM sales_order WHERE tenant_id = :tenant_id AND id = :order_id FOR UPDATE")
 
-# What nothing tells stays as it is.
+# What nothing tells stays as it is, and a row that is so already is left alone.
 _SAVE_ORDER = text("""
-    UPDATE sales_order SET status = :status,
-        created_at = COALESCE(CAST(:created_at AS timestamptz), created_at),
-        updated_at = COALESCE(CAST(:updated_at AS timestamptz), updated_at)
-    WHERE tenant_id = :tenant_id AND id = :order_id
+    UPDATE sales_order AS o
+    SET status = new.status, created_at = new.created_at, updated_at = new.updated_at
+    FROM (
+        SELECT tenant_id, id, CAST(:status AS smallint) AS status,
+            COALESCE(CAST(:created_at AS timestamptz), created_at) AS created_at,
+            COALESCE(CAST(:updated_at AS timestamptz), updated_at) AS updated_at
+        FROM sales_order WHERE tenant_id = :tenant_id AND id = :order_id
+    ) AS new
+    WHERE (o.tenant_id, o.id) = (new.tenant_id, new.id)
+        AND (o.status, o.created_at, o.updated_at) IS DISTINCT FROM (new.status, new.created_at, new.updated_at)
 """)
 
 _COLUMNS = """

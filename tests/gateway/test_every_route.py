@@ -53,6 +53,7 @@ IDS = {
     "GET /v1/shipments/{id}": "shipment",
     "GET /v1/shipments/{id}/label": "shipment",
     "GET /v1/orders/{id}": "order",
+    "GET /v1/orders/{id}/lines": "order",
     "GET /v1/webhooks/{id}": "webhook",
     "PATCH /v1/webhooks/{id}": "webhook",
     "DELETE /v1/webhooks/{id}": "webhook",
@@ -60,7 +61,8 @@ IDS = {
 
 KEYED = {name_of(route): route for route in ROUTES if route.access is not Access.OPEN}
 WITH_ID = sorted((route for route in KEYED.values() if "{id" in route.path), key=lambda route: route.method == "DELETE")
-LISTS = [route for route in KEYED.values() if isinstance(route.handler, Listing)]
+# What is listed within one object is found by its id, or not at all.
+LISTS = [route for route in KEYED.values() if isinstance(route.handler, Listing) and "{id" not in route.path]
 # HEAD is answered wherever GET is.
 ASKED = [
     (method, route)
