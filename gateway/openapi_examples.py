@@ -14,8 +14,8 @@ LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
 ASKED: Mapping[str, Mapping[str, str]] = {
     "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "verify_chain": {"sku": "SKU-0042", "warehouse": "SEA-1"},
-    "get_order": {"id": "ord_5k2n9v"},
     "list_order_lines": {"id": "ord_5k2n9v"},
+    "get_order": {"id": "ord_5k2n9v"},
 }
 
 SENT: Mapping[str, Any] = {

@@ -16,9 +16,9 @@ _LEADS_TO: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "record_transfer": {"get_entry": {"id": "$response.body#/entries/0/id"}},
     "create_shipment": {"get_shipment": _ID, "get_label": _ID, "get_order": {"id": "$request.body#/order_id"}},
     "get_shipment": {"get_label": _ID, "get_order": {"id": "$response.body#/order_id"}},
-    "get_order": {"list_order_lines": _ID},
     "subscribe": {"get_webhook": _ID, "change_webhook": _ID, "delete_webhook": _ID},
     "get_webhook": {"change_webhook": _ID, "delete_webhook": _ID},
+    "get_order": {"list_order_lines": _ID},
 }
 
 

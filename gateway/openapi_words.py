@@ -21,7 +21,7 @@ SHIPMENT_STATUSES: Mapping[str, str] = {
 ORDER_STATUSES: Mapping[str, str] = {
     "queued": "none of its shipments has stock yet.",
     "backordered": "none has, and at least one waits for more.",
-    "partially_allocated": "some of its units have stock, others do not.",
+    "partially_allocated": "some of its shipments have stock, others do not.",
     "allocated": "all of them have stock.",
     "partially_shipped": "some have left, others have not. Nothing makes it so yet.",
     "shipped": "all have left. Nothing makes it so yet.",
