@@ -1,9 +1,11 @@
 """How an order follows from its shipments: the rule in a table, the projection on a real PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime, timedelta
 from itertools import permutations
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -16,6 +18,8 @@ from services.orders import operations
 from services.orders.domain import Line, OrderStatus, Share, Shipment, ShipmentStatus, derive
 from services.orders.events import shipment_of
 from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
+from tests.builders import eventually
+from tests.orders.waiting import waiting
 
 S, O = ShipmentStatus, OrderStatus  # noqa: E741
 
@@ -115,6 +119,31 @@ async def test_snapshots_in_any_order_and_twice_give_the_same_order(database: Da
     assert orders[0].status == orders_pb2.ORDER_STATUS_PARTIALLY_ALLOCATED
     allocations = [(a.warehouse, a.qty, a.shipment_id) for a in orders[0].allocations]
     assert allocations == [("NYC-1", 1, "shp_a"), ("SEA-1", 5, "shp_a")]
+
+
+async def test_older_news_that_is_folded_at_the_same_time_waits_for_the_newer(
+    database: Database, databases: Mapping[str, DatabaseUrls]
+) -> None:
+    tenant_id = new_id("tenant")
+
+    async def fold(shipment: Shipment) -> bool:
+        return await database.run(
+            lambda tx: operations.fold_shipments(tx, tenant_id, "ord_1", [shipment], utc_now(), new_id)
+        )
+
+    await fold(snapshot("shp_a", 1, S.QUEUED))
+    async with await psycopg.AsyncConnection.connect(databases["orders"].owner) as owner:
+        # Both have read what is known, but for the lock that comes first, when the newer one comes to write.
+        await owner.execute("SELECT FROM order_shipment WHERE tenant_id = %s FOR UPDATE", [tenant_id])
+        newer = asyncio.create_task(fold(snapshot("shp_a", 3, S.FAILED)))
+        await eventually(lambda: waiting(owner), lambda count: count == 1)
+        older = asyncio.create_task(fold(snapshot("shp_a", 2, S.BACKORDERED)))
+        await eventually(lambda: waiting(owner), lambda count: count == 2)
+
+    assert (await newer, await older) == (True, False)
+    order = await database.run(lambda tx: operations.read_order(tx, tenant_id, "ord_1"))
+    assert order is not None
+    assert order.status == orders_pb2.ORDER_STATUS_FAILED
 
 
 async def test_another_tenants_order_is_not_there(database: Database) -> None:

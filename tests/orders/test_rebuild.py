@@ -26,6 +26,7 @@ from services.orders.events import shipment_of
 from services.orders.rebuild import Rebuilt
 from tests.builders import eventually
 from tests.orders.lives import Moment, a_life
+from tests.orders.waiting import waiting
 
 TENANTS, ORDERS, SHIPMENTS = 2, 4, 3
 TABLES = ("sales_order", "order_shipment")
@@ -244,9 +245,9 @@ async def test_news_that_comes_during_a_rebuild_waits_for_it_and_is_not_lost(hou
         # The rebuild has read both orders when it comes to this one.
         await house.of_orders.execute("SELECT FROM order_shipment WHERE order_id = 'ord_1' FOR UPDATE")
         rebuilding = asyncio.create_task(house.rebuild())
-        await eventually(lambda: waiting(house), lambda count: count == 1)
+        await eventually(lambda: waiting(house.of_orders), lambda count: count == 1)
         hearing = asyncio.create_task(heard_at_last(house, second[1]))
-        await eventually(lambda: waiting(house), lambda count: count == 2 or hearing.done())
+        await eventually(lambda: waiting(house.of_orders), lambda count: count == 2 or hearing.done())
     await asyncio.gather(rebuilding, hearing)
 
     told = {row["shipment_id"]: row["version"] for row in (await house.rows())["order_shipment"]}
@@ -291,14 +292,6 @@ async def heard_at_last(house: House, moment: Moment) -> None:
                     raise
             else:
                 return
-
-
-async def waiting(house: House) -> int:
-    """Sessions that wait for a lock."""
-    cursor = await house.of_orders.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def _on(url: str, database: str) -> str:
