@@ -18,6 +18,7 @@ _LEADS_TO: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "get_shipment": {"get_label": _ID, "get_order": {"id": "$response.body#/order_id"}},
     "subscribe": {"get_webhook": _ID, "change_webhook": _ID, "delete_webhook": _ID},
     "get_webhook": {"change_webhook": _ID, "delete_webhook": _ID},
+    "get_order": {"list_order_lines": _ID},
 }
 
 
