@@ -339,7 +339,9 @@ def test_a_pointer_is_short_however_long_a_members_name() -> None:
     assert (len(pointer), code) == (201, "unknown_field")
 
 
-@pytest.mark.parametrize("model", [requests.Movement, requests.Shipment, requests.Subscription])
+@pytest.mark.parametrize(
+    "model", [requests.Movement, requests.Shipment, requests.Subscription, requests.Warehouse, requests.Nothing]
+)
 def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
     assert model.model_json_schema()["additionalProperties"] is False
 
@@ -351,6 +353,7 @@ def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
         (fields.OrderStatus, orders_pb2.OrderStatus),
         (fields.ShipmentStatus, shipments_pb2.ShipmentStatus),
         (fields.SubscriptionStatus, webhooks_pb2.SubscriptionStatus),
+        (fields.AllocationPolicy, inventory_pb2.AllocationPolicy),
     ],
 )
 def test_a_word_of_the_reference_is_one_of_the_contract(words: Any, enum: Any) -> None:
