@@ -52,7 +52,8 @@ async def get_allocation(call: Call) -> web.Response:
         if fault.code != "not_found":
             raise
         return respond({"shipment_id": call.id, **_UNDECIDED, "decided_at": None})
-    return respond({"shipment_id": call.id, **_show(plan), "decided_at": rfc3339(moment(plan.decided_at))})
+    decided_at = rfc3339(moment(plan.decided_at)) if plan.HasField("decided_at") else None
+    return respond({"shipment_id": call.id, **_show(plan), "decided_at": decided_at})
 
 
 def stock_lines(wanted: requests.Shipment) -> list[inventory_pb2.StockLine]:
