@@ -112,18 +112,19 @@ _SHIPMENT = {
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
 }
+_PARCEL = {"warehouse": "SEA-1", "tracking_number": "SBX0000000042", "label_status": "ready"}
 _BOUGHT = {
     "label_url": "https://api.your-skutrail.example/v1/shipments/shp_8c4l1x/label?token=eyJ",
     "carrier": "sandbox",
     "service": "sandbox_ground",
-    "parcels": [{"warehouse": "SEA-1", "tracking_number": "SBX0000000042", "label_status": "ready"}],
+    "parcels": [_PARCEL],
 }
 _CANCELED = {
     **_BOUGHT,
     "status": "canceled",
     "label_url": None,
     "allocations": [],
-    "parcels": [{**_BOUGHT["parcels"][0], "label_status": "voiding"}],
+    "parcels": [{**_PARCEL, "label_status": "voiding"}],
 }
 _PLAN = {
     "status": "allocated",
