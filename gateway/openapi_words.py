@@ -10,23 +10,25 @@ from collections.abc import Mapping
 
 SHIPMENT_STATUSES: Mapping[str, str] = {
     "queued": "taken; stock is looked for in a moment.",
-    "backordered": "there is not enough stock. It waits, and the receipt that brings enough allocates it.",
+    "backordered": "there is not enough stock. It waits, and whatever brings enough allocates it; a `partial` one "
+    "holds meanwhile what there is.",
     "allocated": "stock is held for every line, and the label is being bought.",
-    "label_ready": "the label is there, at `label_url`.",
-    "shipped": "it has left the warehouse. Nothing makes it so yet.",
-    "delivered": "the carrier has delivered it. Nothing makes it so yet.",
-    "canceled": "called off; its stock is free again. Nothing makes it so yet.",
-    "failed": "the carrier refused it, `error` says why, and its stock is free again.",
+    "label_ready": "the label is there, at `label_url`, and it can be dispatched.",
+    "shipped": "it has left the warehouse, and its stock was picked.",
+    "delivered": "the carrier has delivered it.",
+    "canceled": "called off; its stock is free again.",
+    "failed": "the carrier refused it, or it had not left by `hold_expires_at`. `error` says why, and its stock is "
+    "free again.",
 }
 ORDER_STATUSES: Mapping[str, str] = {
     "queued": "none of its shipments has stock yet.",
     "backordered": "none has, and at least one waits for more.",
-    "partially_allocated": "some of its shipments have stock, others do not.",
+    "partially_allocated": "some of what it asks for is held, the rest is not.",
     "allocated": "all of them have stock.",
-    "partially_shipped": "some have left, others have not. Nothing makes it so yet.",
-    "shipped": "all have left. Nothing makes it so yet.",
-    "delivered": "all have arrived. Nothing makes it so yet.",
-    "canceled": "all of them were called off. Nothing makes it so yet.",
+    "partially_shipped": "some have left, others have not.",
+    "shipped": "all have left.",
+    "delivered": "all have arrived.",
+    "canceled": "all of them were called off.",
     "failed": "none is left, and at least one failed.",
 }
 LABEL_STATUSES: Mapping[str, str] = {
@@ -34,6 +36,36 @@ LABEL_STATUSES: Mapping[str, str] = {
     "purchasing": "the carrier was asked.",
     "ready": "bought.",
     "unknown": "the carrier did not say whether it sold one; we find out before we ask again.",
+    "voiding": "it is no longer needed, and is being given back to the carrier.",
+    "voided": "the carrier has taken it back.",
+}
+SOURCING_RULES: Mapping[str, str] = {
+    "only_choice": "nothing else would have done.",
+    "fewest_warehouses": "the goods come out of as few warehouses as can be.",
+    "priority": "of as many warehouses, those with the higher `priority`.",
+    "nearness": "of equal ones, those nearer to the address, where both places are known.",
+    "most_stock": "of equal ones, those with more of the stock.",
+    "name": "of equal ones, the first by its code.",
+    "inactive": "passed over: its `active` is false.",
+    "no_stock": "passed over: it has nothing of what is asked for.",
+    "short": "passed over: all warehouses together have not enough.",
+}
+ALLOCATION_STATUSES: Mapping[str, str] = {
+    "queued": "not decided yet.",
+    "allocated": "stock is held for every line.",
+    "backordered": "it waits for what is `missing`.",
+    "released": "its stock was given back.",
+    "consumed": "all of it was picked.",
+    "dispatched": "it has left.",
+    "expired": "its time ran out, and its stock was given back.",
+}
+PLANNED_STATUSES: Mapping[str, str] = {
+    "allocated": "stock would be held for every line.",
+    "backordered": "it would wait for what is `missing`.",
+}
+POLICIES: Mapping[str, str] = {
+    "all_or_none": "nothing is held until there is enough for every line. So it is where nothing is said.",
+    "partial": "what there is is held at once, and it waits for the rest. It is shipped when it has all.",
 }
 WEBHOOK_STATUSES: Mapping[str, str] = {
     "active": "events are delivered.",
@@ -106,14 +138,18 @@ FIELDS: Mapping[str, str] = {
     "bought.",
     "order_id": "Of the order, as you call it; all shipments that name it make it up.",
     "ship_to": "Who gets it.",
-    "line_items": "What is in it: all lines are allocated, or none is.",
+    "line_items": "What is in it. Two lines of one SKU are their sum.",
     "carrier_hint": "The service you would like; the sandbox carrier looks for words such as express in it.",
     "carrier": "Who carries it; null until a label is asked for.",
     "service": "What the carrier was asked for; null until then.",
+    "allocation": _each("What to do where there is not enough for every line.", POLICIES),
+    "ShipmentInput.priority": "Of those that wait for stock the higher is served first, of equals the older; 0 where "
+    "nothing is said.",
+    "hold_expires_at": "What has not left by then gives its stock back, and fails with the error `hold_expired`.",
     "Shipment.allocations": "What is held, of which SKU, in which warehouse; empty until stock is found.",
     "parcels": "One box for each warehouse that sends something.",
-    "error": "Why it failed, in the carrier's words; else null.",
-    "ShipmentError.code": "What kind of refusal it is, for programs.",
+    "error": "Why it failed, in the carrier's words where it was the carrier; else null.",
+    "ShipmentError.code": "What kind of failure it is, for programs.",
     "ShipmentError.message": "The same for people.",
     "tracking_number": "The carrier's; null until the label is bought.",
     "label_status": _each("How far the label of this parcel is.", LABEL_STATUSES),
@@ -124,9 +160,37 @@ FIELDS: Mapping[str, str] = {
     "state": "State or province, where there is one.",
     "postal": "Postal code.",
     "country": "Two letters.",
+    "coordinates": "Where that is (WGS 84): it decides which warehouse is near. Null where nobody said.",
+    "latitude": "In degrees, north of the equator.",
+    "longitude": "In degrees, east of Greenwich.",
     "LineItemInput.qty": _NEVER_LESS,
     "StockLine.qty": _NEVER_LESS,
     "HeldLine.qty": "Units held.",
+    # where stock comes from
+    "AllocationPlan.status": _each("How it would be.", PLANNED_STATUSES),
+    "AllocationPlan.allocations": "What would be held, of which SKU, in which warehouse.",
+    "Allocation.status": _each("How it stands.", ALLOCATION_STATUSES),
+    "Allocation.allocations": "What is held, of which SKU, in which warehouse.",
+    "missing": "What there is not enough of, and how many units are wanting.",
+    "candidates": "Every warehouse that was looked at, the chosen ones first.",
+    "decided_at": "When that was; null while nothing is decided.",
+    "chosen": "Whether stock is taken from it.",
+    "rule": _each("Why it was chosen, or passed over: the first rule that made a difference.", SOURCING_RULES),
+    "Candidate.priority": "Its own, at that moment.",
+    "distance_km": "To the address, along the earth's surface; null where one of the places is not known.",
+    "stock": "What it had of each SKU that is asked for.",
+    "CandidateStock.available": "Units that were held for nobody.",
+    "taken": "Units of them that the decision takes.",
+    # warehouses
+    "code": "The `warehouse` of the ledger.",
+    "Warehouse.name": "As people call it; null where nobody said.",
+    "WarehouseInput.name": "As people call it.",
+    "address": "Where it is, for people; null where nobody said.",
+    "Warehouse.priority": "The higher is taken from first.",
+    "WarehouseInput.priority": "The higher is taken from first; 0 where nothing is said.",
+    "active": "Whether anything new is held in it; `true` where nothing is said. What is held already stays, and "
+    "movements go on.",
+    "Warehouse.created_at": "When it was first described.",
     # orders
     "Order.id": "The `order_id` of its shipments.",
     "Order.status": _STATUS_OF_ORDERS,
@@ -189,6 +253,8 @@ PARAMETERS: Mapping[str, str] = {
     "limit": "Rows on a page; more than {page_max} counts as {page_max}.",
     "after": "`entries.head_hash` of an earlier answer, or the `after` of a `deadline_exceeded`: the chain must still "
     "hold that link, and is recomputed behind it.",
+    "dry_run": "`true`: only tell what would be decided.",
+    "code": "Its code, percent-encoded: `SEA 1/A` is `SEA%201%2FA`.",
     "cursor": "The next_cursor of the page before, sent with the same filters.",
     "format": "The one there is.",
     "token": "That of a label_url; it stands for an API key.",

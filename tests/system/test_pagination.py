@@ -91,6 +91,12 @@ WALKS = {
         """,
         position=lambda row: row["sku"],
     ),
+    "the warehouses": Walk(
+        "/v1/warehouses",
+        "inventory",
+        "SELECT code FROM warehouse WHERE tenant_id = %s ORDER BY code",
+        position=lambda row: row["code"],
+    ),
     "the webhooks": Walk(
         "/v1/webhooks", "webhooks", "SELECT id FROM subscription WHERE tenant_id = %s ORDER BY id DESC"
     ),
@@ -126,7 +132,8 @@ class Office:
         await self.done.wait()
 
     async def write_one(self, chance: random.Random) -> None:
-        answer = await chance.choices((self._move, self._ship, self._subscribe), (70, 20, 10))[0](chance)
+        write = chance.choices((self._move, self._ship, self._subscribe, self._describe), (60, 20, 10, 10))[0]
+        answer = await write(chance)
         assert answer.status < 300, answer
 
     async def _move(self, chance: random.Random) -> Answer:
@@ -148,6 +155,10 @@ class Office:
     async def _subscribe(self, chance: random.Random) -> Answer:
         body = {"url": "https://your.app/hook", "events": ["webhook.ping"]}
         return await self.tenant.api.post("/v1/webhooks/subscribe", body)
+
+    async def _describe(self, chance: random.Random) -> Answer:
+        # Some anew and some again.
+        return await self.tenant.api.put(f"/v1/warehouses/WH-{chance.randrange(200)}", {"priority": 1})
 
     async def committed(self, walk: Walk) -> list[Any]:
         """The positions of the rows that a walk is to find."""
