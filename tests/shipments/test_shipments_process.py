@@ -153,6 +153,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_no_shipment_and_buys_no_
 
     assert await caller.labels_per_parcel() == [1] * 40
     assert len({shipment.parcels[0].tracking_number for shipment in ready}) == 40
+    assert [await sold_for(stack, shipment) for shipment in ready] == [1] * 40
     announced = await caller.announced()
     assert len(announced) == len(set(announced)) == 3 * 40
 
