@@ -1,6 +1,9 @@
 """Settings, wiring, run: `python -m services.shipments`."""
 
 from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 from chassis import rpc
 from chassis.clock import utc_now
@@ -17,20 +20,28 @@ from services.shipments.sweeper import Sweeper
 from skutrail.v1 import inventory_pb2_grpc, shipments_pb2_grpc
 
 
+def _http_url(written: str) -> str:
+    if not written.startswith(("http://", "https://")):
+        raise ValueError("must be the http:// or https:// URL of the carrier")
+    return written
+
+
 class Settings(ServiceSettings):
     inventory_addr: str
     public_url: str  # where callers reach the gateway: label links begin with it
     link_key: Key  # label links are signed with it
+    carrier_url: Annotated[str, AfterValidator(_http_url)]  # where the sandbox carrier is
 
 
 async def wire(settings: Settings, resources: Resources) -> Service:
     database, nudge = resources.database, resources.relay.nudge
     inventory = rpc.channel(settings.inventory_addr)
+    carrier = SandboxCarrier(settings.carrier_url)
     announcer = Announcer(LabelLinks(settings.public_url, settings.link_key), new_id)
     steps = Steps(
         database=database,
         inventory=inventory_pb2_grpc.InventoryStub(inventory),
-        carrier=SandboxCarrier(),
+        carrier=carrier,
         announcer=announcer,
         clock=utc_now,
         new_id=new_id,
@@ -41,7 +52,7 @@ async def wire(settings: Settings, resources: Resources) -> Service:
         add_servicer=lambda grpc_server: shipments_pb2_grpc.add_ShipmentsServicer_to_server(server, grpc_server),
         service_name=SERVICE_NAME,
         workers=[*listener.consumers(resources.nats, database, steps), Sweeper(database, steps, utc_now)],
-        close=[inventory.close],
+        close=[carrier.close, inventory.close],
     )
 
 
