@@ -55,14 +55,6 @@ def ask_cancel(shipment: Shipment, now: datetime) -> Shipment:
     return changed(replace(shipment, cancel_asked_at=now), now)
 
 
-def settle_cancel(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
-    """Applies inventory's answer to the wish, and takes the wish back where it was not granted."""
-    followed, events = follow_stock(shipment, stock, now)
-    if followed.cancel_asked_at is None:
-        return followed, events
-    return replace(changed(followed, now), version=shipment.version + 1, cancel_asked_at=None), events
-
-
 _FACT_OF_STOCK: Mapping[StockStatus, Fact] = {
     StockStatus.WAITING: Fact.STOCK_WAITING,
     StockStatus.HELD: Fact.STOCK_HELD,

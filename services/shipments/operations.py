@@ -77,15 +77,6 @@ async def ask_cancel(tx: AsyncConnection, tenant_id: str, shipment_id: str, now:
     return asked.cancel_asked_at is not None
 
 
-async def settle_cancel(
-    tx: AsyncConnection, tenant_id: str, shipment_id: str, stock: Stock, *, announcer: Announcer, now: datetime
-) -> None:
-    """Applies what inventory answered to the wish."""
-    shipment = await store.lock(tx, tenant_id, shipment_id)
-    assert shipment is not None
-    await _save(tx, shipment, following.settle_cancel(shipment, stock, now), announcer)
-
-
 async def expect_status(tx: AsyncConnection, tenant_id: str, shipment_id: str, *statuses: Status) -> Shipment:
     """The shipment, if it has one of the statuses. Raises Fault `not_found` or `invalid_state`."""
     shipment = await get_shipment(tx, tenant_id, shipment_id)

@@ -67,7 +67,7 @@ class Steps:
         shipment = await self.database.run(lambda tx: store.find(tx, tenant_id, shipment_id))
         if shipment is None or Fact.STOCK_HELD not in TRANSITIONS[shipment.status]:
             return  # its stock moves it no more
-        request = inventory_pb2.AllocateRequest(requests=[_wanted(shipment)])
+        request = inventory_pb2.AllocateRequest(requests=[stock_request(shipment)])
         [outcome] = (await rpc.call(self.inventory.Allocate, request)).outcomes
         if outcome.HasField("refusal"):
             raise from_message(outcome.refusal)
@@ -131,12 +131,7 @@ class Steps:
 
     async def _end_allocation(self, tenant_id: str, shipment_id: str) -> None:
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
-        answer = _stock(await rpc.call(self.inventory.Release, request))
-        await self._commit(
-            lambda tx: operations.settle_cancel(
-                tx, tenant_id, shipment_id, answer, announcer=self.announcer, now=self.clock()
-            )
-        )
+        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Release, request))
 
     async def _begin_purchase(self, tenant_id: str, shipment_id: str) -> LabelTask | None:
         return await self._commit(
@@ -265,7 +260,8 @@ def _sold(parcel: Parcel) -> Sold:
     return Sold(parcel.reference, parcel.tracking_number)
 
 
-def _wanted(shipment: Shipment) -> inventory_pb2.StockRequest:
+def stock_request(shipment: Shipment) -> inventory_pb2.StockRequest:
+    """What inventory is asked for."""
     wanted = inventory_pb2.StockRequest(
         tenant_id=shipment.tenant_id,
         request_id=shipment.id,

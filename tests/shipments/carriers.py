@@ -65,7 +65,7 @@ class ScriptedCarrier:
         return None if self.finds_nothing else self._labels.get(reference)
 
     async def void(self, sold: Sold) -> None:
-        """Takes a label back, unless `void_script` holds a failure. Where the outcome is unknown, the answer is lost."""
+        """Takes a label back, unless `void_script` holds a failure: if the outcome is unknown, it was lost."""
         self.asked_to_void.append(sold)
         self.was_asked_to_void.set()
         if self.void_gate is not None:

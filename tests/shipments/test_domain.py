@@ -238,7 +238,7 @@ def test_stock_given_back_for_what_somebody_wanted_canceled_cancels_it(before: S
     asked = following.ask_cancel(before, NOW)
     assert (asked.status, asked.cancel_asked_at, asked.version) == (before.status, NOW, before.version + 1)
 
-    shipment, events = following.settle_cancel(asked, Stock(StockStatus.RELEASED, 2, ()), LATER)
+    shipment, events = following.follow_stock(asked, Stock(StockStatus.RELEASED, 2, ()), LATER)
 
     assert (shipment.status, shipment.allocations, shipment.error) == (Status.CANCELED, (), None)
     assert shipment.cancel_asked_at is None
@@ -258,22 +258,13 @@ def test_what_has_left_or_ended_takes_no_wish(status: Status) -> None:
     assert following.ask_cancel(shipment, LATER) == shipment
 
 
-@pytest.mark.parametrize(
-    ("answer", "status"),
-    [
-        (held(2, "SEA-1", status=StockStatus.DISPATCHED), Status.SHIPPED),
-        (Stock(StockStatus.EXPIRED, 2, ()), Status.FAILED),
-        (held(1, "SEA-1", status=StockStatus.CONSUMED), Status.LABEL_READY),
-    ],
-    ids=lambda value: str(getattr(value, "status", value)),
-)
-def test_a_wish_that_was_not_granted_is_taken_back(answer: Stock, status: Status) -> None:
-    asked = following.ask_cancel(labeled(allocated()), NOW)
+@pytest.mark.parametrize("before", UNDER_WAY, ids=lambda shipment: shipment.status)
+def test_what_expired_before_it_was_canceled_has_failed(before: Shipment) -> None:
+    asked = following.ask_cancel(before, NOW)
 
-    shipment, _ = following.settle_cancel(asked, answer, LATER)
+    shipment, _ = following.follow_stock(asked, Stock(StockStatus.EXPIRED, 2, ()), LATER)
 
-    assert (shipment.status, shipment.cancel_asked_at) == (status, None)
-    assert shipment.version == asked.version + 1
+    assert (shipment.status, shipment.cancel_asked_at) == (Status.FAILED, None)
 
 
 def test_the_arrival_of_every_parcel_delivers_once() -> None:

@@ -60,7 +60,7 @@ def backordered(shipment: Shipment, version: int = 2) -> Shipment:
 
 
 def canceled(shipment: Shipment) -> Shipment:
-    return following.settle_cancel(following.ask_cancel(shipment, NOW), Stock(StockStatus.RELEASED, 9, ()), NOW)[0]
+    return following.follow_stock(following.ask_cancel(shipment, NOW), Stock(StockStatus.RELEASED, 9, ()), NOW)[0]
 
 
 def dispatched(shipment: Shipment, *warehouses: str) -> Shipment:
