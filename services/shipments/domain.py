@@ -118,6 +118,7 @@ LABEL_TRANSITIONS: Mapping[LabelStatus, Mapping[LabelFact, LabelStatus]] = {
     LabelStatus.NONE: {
         LabelFact.TO_BE_BOUGHT: LabelStatus.PURCHASING,
         LabelFact.BOUGHT: LabelStatus.READY,  # by somebody who came late, after it was given up
+        LabelFact.NOT_BOUGHT: LabelStatus.NONE,  # said again, after a commit whose answer was lost
     },
     LabelStatus.PURCHASING: {
         LabelFact.TO_BE_BOUGHT: LabelStatus.PURCHASING,

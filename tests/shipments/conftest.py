@@ -138,6 +138,11 @@ class Shipments:
         await self.steps.cancel(self.tenant_id, shipment.id)
         return await self.read(shipment)
 
+    async def end(self, shipment: Shipment) -> Shipment:
+        """Cancels, without inventory."""
+        await self.run(lambda tx: operations.ask_cancel(tx, self.tenant_id, shipment.id, self.clock()))
+        return await self.hear_of_stock(shipment, StockStatus.RELEASED, 9)
+
     async def void(self, shipment: Shipment) -> None:
         await self.steps.void_labels(self.tenant_id, shipment.id)
 

@@ -24,6 +24,7 @@ REFUSED = Failure("address_rejected", "No such street.")
 ALLOWED = [
     ("none", "to_be_bought", "purchasing"),
     ("none", "bought", "ready"),
+    ("none", "not_bought", "none"),
     ("purchasing", "to_be_bought", "purchasing"),
     ("purchasing", "bought", "ready"),
     ("purchasing", "not_bought", "none"),

@@ -78,10 +78,11 @@ async def test_the_sweeper_leaves_alone_what_has_just_moved(shipments: Shipments
 
 
 async def test_a_backordered_shipment_learns_that_it_was_served_though_nobody_told_it(shipments: Shipments) -> None:
-    shipment = await shipments.create(Line("SKU-1", 2))
-    await shipments.hear_of_stock(shipment, StockStatus.WAITING, 1)
+    shipment = await allocated(shipments)
+    assert (await shipments.read(shipment)).status is Status.BACKORDERED
     await shipments.receive(2)
-    await shipments.allocation_of(shipment)
+    held = inventory_pb2.ALLOCATION_STATUS_HELD
+    await eventually(lambda: shipments.allocation_of(shipment), lambda allocation: allocation.status == held)
 
     await sweep(shipments, Status.BACKORDERED)
 

@@ -28,7 +28,7 @@ async def labels(shipments: Shipments, shipment: Shipment) -> list[LabelStatus]:
 async def test_a_canceled_shipment_gives_every_label_back(shipments: Shipments) -> None:
     shipment = await shipments.allocated("SEA-1", "PDX-1")
     await shipments.buy(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
 
     await shipments.void(shipment)
 
@@ -128,7 +128,7 @@ async def test_trouble_is_tried_again_until_there_is_an_answer(shipments: Shipme
 async def test_one_label_in_trouble_does_not_hold_up_the_next(shipments: Shipments) -> None:
     shipment = await shipments.allocated("SEA-1", "PDX-1")
     await shipments.buy(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
     shipments.carrier.void_script = [DOWN]
     with pytest.raises(RetryLater):
         await shipments.void(shipment)
@@ -187,7 +187,7 @@ async def test_a_cancel_in_the_middle_of_a_purchase_gives_the_label_back_when_it
     buying = asyncio.create_task(shipments.buy(shipment))
     await shipments.carrier.was_asked.wait()
 
-    assert (await shipments.cancel(shipment)).status is Status.CANCELED
+    assert (await shipments.end(shipment)).status is Status.CANCELED
     with pytest.raises(RetryLater):
         await shipments.void(shipment)
     shipments.carrier.gate.set()
@@ -209,7 +209,7 @@ async def test_a_wish_to_cancel_stops_the_buying_of_what_is_not_bought_yet(shipm
     buying = asyncio.create_task(shipments.buy(shipment))
     await shipments.carrier.was_asked.wait()
 
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
     shipments.carrier.gate.set()
     await buying
     await shipments.void(shipment)
@@ -222,7 +222,7 @@ async def test_a_label_whose_buyer_died_is_looked_for_and_given_back(shipments: 
     shipment = await shipments.allocated()
     task = await shipments.begin(shipment)
     lost = shipments.carrier.sell(shipments.steps.purchase_of(task))
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
 
     shipments.clock.passes(LEASE)
     await shipments.void(shipment)
@@ -235,7 +235,7 @@ async def test_a_label_whose_buyer_died_is_looked_for_and_given_back(shipments: 
 async def test_what_was_never_sold_is_not_bought_in_order_to_be_given_back(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     await shipments.begin(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
 
     shipments.clock.passes(LEASE)
     await shipments.void(shipment)
@@ -253,7 +253,7 @@ async def test_a_carrier_that_is_slow_to_tell_is_given_its_time_before_nothing_c
     shipment = await shipments.allocated()
     with pytest.raises(RetryLater):
         await shipments.buy(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
     with pytest.raises(RetryLater):
         await shipments.void(shipment)
     assert await labels(shipments, shipment) == [LabelStatus.UNKNOWN]
@@ -270,7 +270,7 @@ async def test_a_carrier_that_cannot_be_asked_leaves_the_outcome_unknown(shipmen
     shipment = await shipments.allocated()
     with pytest.raises(RetryLater):
         await shipments.buy(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
 
     shipments.carrier.is_unreachable = True
     with pytest.raises(RetryLater):
@@ -282,7 +282,7 @@ async def test_a_carrier_that_cannot_be_asked_leaves_the_outcome_unknown(shipmen
 async def test_a_label_that_comes_when_nobody_looks_for_it_any_more_is_given_back(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     late = await shipments.begin(shipment)
-    await shipments.cancel(shipment)
+    await shipments.end(shipment)
     shipments.clock.passes(LEASE)
     await shipments.void(shipment)
     assert await labels(shipments, shipment) == [LabelStatus.NONE]
