@@ -71,8 +71,20 @@ class Caller:
         rows = await self.database.run(lambda tx: tx.execute(query, {"prefix": f"{self.tenant_id}/%"}))
         return [(row.key, row.subject) for row in rows]
 
+    async def label_statuses(self) -> list[str]:
+        query = text("SELECT label_status FROM parcel WHERE tenant_id = :t ORDER BY shipment_id, number")
+        return list((await self.database.run(lambda tx: tx.execute(query, {"t": self.tenant_id}))).scalars())
+
+    async def cancel(self, shipment_id: str) -> shipments_pb2.Shipment:
+        request = shipments_pb2.CancelShipmentRequest(tenant_id=self.tenant_id, idempotency=_key(), id=shipment_id)
+        return (await rpc.call(self.shipments.CancelShipment, request)).shipment
+
+    async def dispatch(self, shipment_id: str) -> shipments_pb2.Shipment:
+        request = shipments_pb2.DispatchShipmentRequest(tenant_id=self.tenant_id, idempotency=_key(), id=shipment_id)
+        return (await rpc.call(self.shipments.DispatchShipment, request)).shipment
+
     async def labels_per_parcel(self) -> list[int]:
-        query = text("SELECT count(*) AS n FROM label WHERE tenant_id = :t GROUP BY shipment_id, warehouse")
+        query = text("SELECT count(*) AS n FROM label WHERE tenant_id = :t GROUP BY shipment_id, number")
         rows = await self.database.run(lambda tx: tx.execute(query, {"t": self.tenant_id}))
         return [row.n for row in rows]
 
@@ -117,18 +129,21 @@ async def test_a_backordered_shipment_goes_on_when_stock_arrives_without_any_cal
     await caller.wait_until(shipment_id, LABEL_READY)
 
 
-async def test_stock_that_turns_out_missing_backorders_and_its_return_needs_no_second_label(caller: Caller) -> None:
+async def test_stock_that_turns_out_missing_gives_its_label_back_and_gets_another_when_it_returns(
+    caller: Caller,
+) -> None:
     await caller.move(2)
     shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
 
     await caller.move(-1, inventory_pb2.REASON_ADJUSTMENT)
     short = await caller.wait_until(shipment.id, BACKORDERED)
     assert not short.HasField("label_url")
+    await eventually(caller.label_statuses, lambda statuses: statuses == ["voided"])
     await caller.move(1)
     again = await caller.wait_until(shipment.id, LABEL_READY)
 
-    assert again.parcels == shipment.parcels
-    assert await caller.labels_per_parcel() == [1]
+    assert again.parcels[0].tracking_number != shipment.parcels[0].tracking_number
+    assert await caller.label_statuses() == ["voided", "ready"]
 
 
 async def test_a_refused_address_fails_the_shipment_and_frees_its_stock_for_the_next(caller: Caller) -> None:
@@ -138,6 +153,28 @@ async def test_a_refused_address_fails_the_shipment_and_frees_its_stock_for_the_
 
     assert failed.error.code == "address_rejected"
     await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+
+async def test_a_canceled_shipment_gives_back_its_stock_and_its_label_without_any_further_call(caller: Caller) -> None:
+    await caller.move(2)
+    shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+    canceled = await caller.cancel(shipment.id)
+
+    assert canceled.status == shipments_pb2.SHIPMENT_STATUS_CANCELED
+    await eventually(caller.label_statuses, lambda statuses: statuses == ["voided"])
+    await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+
+async def test_a_dispatched_shipment_takes_its_goods_along(caller: Caller) -> None:
+    await caller.move(2)
+    shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+    shipped = await caller.dispatch(shipment.id)
+
+    assert shipped.status == shipments_pb2.SHIPMENT_STATUS_SHIPPED
+    wanted = inventory_pb2.GetBalanceRequest(tenant_id=caller.tenant_id, sku="SKU-1", warehouse="SEA-1")
+    assert (await rpc.call(caller.inventory.GetBalance, wanted)).balance == 0
 
 
 async def test_a_kill_in_the_middle_of_everything_loses_no_shipment_and_buys_no_label_twice(
