@@ -77,11 +77,6 @@ WALKS = {
     ),
     "the levels": _levels(),
     "the levels of a warehouse": _levels("warehouse = 'EAST'", warehouse="EAST"),
-    "the shipments": _shipments(),
-    "the shipments of an order": _shipments("order_id = 'ord_1'", order_id="ord_1"),
-    "the shipments that wait": _shipments("status = 'backordered'", status="backordered"),
-    "the orders": _orders(),
-    "the orders that wait": _orders("status = 2", status="backordered"),
     "the lines of an order": Walk(
         "/v1/orders/{id}/lines",
         "orders",
