@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from chassis import idempotency, wire
+from chassis import failpoints, idempotency, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault, FieldFault, to_message
@@ -152,6 +152,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         outcomes = await self._database.run_pipelined(
             lambda p: allocating.allocate(p, wanted, self._clock, self._new_id)
         )
+        failpoints.reach("inventory.allocated")
         self._nudge()
         return inventory_pb2.AllocateReply(outcomes=[messages.outcome_message(outcome) for outcome in outcomes])
 
@@ -170,6 +171,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         allocation = await self._database.run_pipelined(
             lambda p: allocating.release(p, request.tenant_id, request.request_id, self._clock, self._new_id)
         )
+        failpoints.reach("inventory.released")
         self._nudge()
         return allocation
 
@@ -177,6 +179,7 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         allocation = await self._database.run_pipelined(
             lambda p: dispatching.dispatch(p, request.tenant_id, request.request_id, self._clock, self._new_id)
         )
+        failpoints.reach("inventory.dispatched")
         self._nudge()
         return allocation
 
@@ -201,8 +204,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         found = await self._database.run(
             lambda tx: warehouses.list_by_code(tx, request.tenant_id, after_code=after_code, limit=limit + 1)
         )
-        messages = [messages.warehouse_message(one) for one in found[:limit]]
-        return inventory_pb2.ListWarehousesReply(warehouses=messages, has_more=len(found) > limit)
+        page = [messages.warehouse_message(one) for one in found[:limit]]
+        return inventory_pb2.ListWarehousesReply(warehouses=page, has_more=len(found) > limit)
 
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context

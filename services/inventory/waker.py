@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from chassis import trace
+from chassis import failpoints, trace
 from chassis.clock import Clock, pause
 from chassis.database import Database
 from chassis.errors import Fault
@@ -69,6 +69,7 @@ class Waker:
         [rows] = await self._database.run_pipelined(lambda p: p.ask(queue_store.serveable(self._clock(), BATCH_MAX)))
         served = await self._serve([waiting.key for waiting in queue_store.waiting_of(rows)])
         if served:
+            failpoints.reach("inventory.served")
             self._relay.nudge()
             log.info("requests.served", count=served)
         return served

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from cli.local.home import make_secrets, open_home
-from cli.local.processes import CHOICES, GATEWAY, SERVICES
+from cli.local.processes import CHOICES, GATEWAY, SANDBOX, SERVICES, SHIPMENTS
 from cli.local.stack import Stack, choose_ports
 from gateway.__main__ import GatewaySettings
+from sandbox.__main__ import SandboxSettings
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def stack(tmp_path: Path) -> Stack:
 
 def test_what_was_chosen_reaches_the_processes_that_know_it(stack: Stack) -> None:
     assert {name: GATEWAY.environment(stack)[name] for name in CHOICES} == stack.chosen
-    for service in SERVICES:
+    for service in (*SERVICES, SANDBOX):
         assert stack.chosen.items() & service.environment(stack).items() == {
             ("SKUTRAIL_LOG_LEVEL", "chosen SKUTRAIL_LOG_LEVEL")
         }
@@ -28,3 +29,15 @@ def test_the_gateway_is_told_nothing_that_it_does_not_read(stack: Stack) -> None
     known = {f"SKUTRAIL_{name.upper()}" for name in GatewaySettings.model_fields}
 
     assert GATEWAY.environment(stack).keys() <= known
+
+
+def test_the_sandbox_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:
+    known = {f"SKUTRAIL_{name.upper()}" for name in SandboxSettings.model_fields}
+
+    assert SANDBOX.environment(stack).keys() <= known
+
+
+def test_shipments_buys_where_the_sandbox_sells(stack: Stack) -> None:
+    address = SANDBOX.environment(stack)["SKUTRAIL_SANDBOX_LISTEN"]
+
+    assert SHIPMENTS.environment(stack)["SKUTRAIL_CARRIER_URL"] == f"http://{address}"

@@ -11,11 +11,11 @@ import zxingcpp
 from chassis import rpc, wire
 from chassis.errors import Fault
 from services.shipments import operations
-from services.shipments.carriers.sandbox import SandboxCarrier
 from services.shipments.domain import Line, Policy, Shipment, Status
 from services.shipments.steps import stock_request
 from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
 from tests.shipments.conftest import Shipments
+from tests.shipments.selling import selling
 
 Stub = shipments_pb2_grpc.ShipmentsStub
 
@@ -37,7 +37,8 @@ def create_request(shipments: Shipments, key: str = "key-1", **more: object) -> 
 
 async def labeled(shipments: Shipments, *warehouses: str) -> Shipment:
     shipment = await shipments.allocated(*warehouses)
-    await shipments.steps_with(SandboxCarrier()).buy_labels(shipments.tenant_id, shipment.id)
+    async with selling() as shop:
+        await shipments.steps_with(shop.carrier).buy_labels(shipments.tenant_id, shipment.id)
     return await shipments.read(shipment)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
+import aiohttp
 import nats
 import psycopg
 import pytest
@@ -19,8 +20,10 @@ from cli.local.stack import Stack
 from services.shipments import topology
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2, shipments_pb2_grpc
 from tests.running import RunningStack
+from tests.sandbox.running import Sandbox
 from tests.shipments.conftest import eventually
 
+ALLOCATED = shipments_pb2.SHIPMENT_STATUS_ALLOCATED
 LABEL_READY = shipments_pb2.SHIPMENT_STATUS_LABEL_READY
 BACKORDERED = shipments_pb2.SHIPMENT_STATUS_BACKORDERED
 FAILED = shipments_pb2.SHIPMENT_STATUS_FAILED
@@ -187,6 +190,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_no_shipment_and_buys_no_
 
     assert await caller.labels_per_parcel() == [1] * 40
     assert len({shipment.parcels[0].tracking_number for shipment in ready}) == 40
+    assert [await sold_for(stack, shipment) for shipment in ready] == [1] * 40
     announced = await caller.announced()
     assert len(announced) == len(set(announced)) == 3 * 40
 
@@ -228,8 +232,38 @@ async def publish_again(stack: Stack, tenant_id: str) -> int:
     return len(copies)
 
 
+@pytest.mark.parametrize("fault", ["LATE_SUCCESS", "TIMEOUT x1"])
+async def test_a_label_whose_answer_was_lost_is_bought_once(caller: Caller, stack: RunningStack, fault: str) -> None:
+    await caller.move(1)
+
+    shipment = await caller.wait_until(await caller.create(name=f"SANDBOX_{fault}"), LABEL_READY)
+
+    assert await sold_for(stack, shipment) == 1
+
+
+async def test_a_label_is_bought_when_the_carrier_is_back(caller: Caller, stack: RunningStack) -> None:
+    await caller.move(1)
+    await stack.kill("sandbox")
+    shipment_id = await caller.create()
+    await caller.wait_until(shipment_id, ALLOCATED)
+    await stack.restart("sandbox")
+
+    shipment = await caller.wait_until(shipment_id, LABEL_READY)
+
+    assert await sold_for(stack, shipment) == 1
+
+
+async def sold_for(stack: RunningStack, shipment: shipments_pb2.Shipment) -> int:
+    """How many labels the carrier sold for the shipment's one parcel."""
+    async with aiohttp.ClientSession() as session:
+        sold, _ = await Sandbox(stack.system.stack.carrier_url, session).sales(f"{shipment.id}-1")
+        return sold
+
+
 async def test_a_key_that_is_no_key_stops_the_start_and_is_not_printed() -> None:
-    environment = dict.fromkeys(("SKUTRAIL_DATABASE_URL", "SKUTRAIL_NATS_URL", "SKUTRAIL_INVENTORY_ADDR"), "unused")
+    environment = dict.fromkeys(
+        ("SKUTRAIL_DATABASE_URL", "SKUTRAIL_NATS_URL", "SKUTRAIL_INVENTORY_ADDR", "SKUTRAIL_CARRIER_URL"), "unused"
+    )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.shipments"),
         env={**os.environ, **environment, "SKUTRAIL_PUBLIC_URL": "unused", "SKUTRAIL_LINK_KEY": "dG9vLXNob3J0"},
