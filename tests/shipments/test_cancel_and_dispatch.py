@@ -1,7 +1,7 @@
 """How a shipment ends: inventory judges between cancel, dispatch and expiry, and everybody hears the truth."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -17,9 +17,10 @@ from tests.shipments.conftest import Shipments, eventually, warm_up
 
 Stub = shipments_pb2_grpc.ShipmentsStub
 Reply = shipments_pb2.ShipmentReply
+Ask = Callable[[Stub, Shipment], Awaitable[Reply]]
 
 CANCELED, SHIPPED = shipments_pb2.SHIPMENT_STATUS_CANCELED, shipments_pb2.SHIPMENT_STATUS_SHIPPED
-RACES = 8
+RACES = 6
 
 
 def cancel(stub: Stub, shipment: Shipment, key: str | None = None) -> Awaitable[Reply]:
@@ -30,6 +31,13 @@ def cancel(stub: Stub, shipment: Shipment, key: str | None = None) -> Awaitable[
 def dispatch(stub: Stub, shipment: Shipment, key: str | None = None) -> Awaitable[Reply]:
     request = shipments_pb2.DispatchShipmentRequest(tenant_id=shipment.tenant_id, idempotency=_key(key), id=shipment.id)
     return rpc.call(stub.DispatchShipment, request, timeout_s=10.0)
+
+
+ASKED_AT_ONCE: Sequence[Ask] = (cancel, dispatch) * 3
+
+
+def batched(answers: Sequence[object], size: int) -> list[Sequence[object]]:
+    return [answers[start : start + size] for start in range(0, len(answers), size)]
 
 
 async def refusal(answer: Awaitable[Reply]) -> tuple[str, object]:
@@ -168,50 +176,33 @@ async def test_a_shipment_that_is_not_there_is_not_found_whoever_asks(shipments:
     assert await shipments.read(shipment) == shipment
 
 
-async def test_of_cancel_and_dispatch_at_once_one_wins_and_both_are_told_the_truth(
+async def test_of_cancels_and_dispatches_at_once_one_wins_and_all_are_told_the_truth(
     shipments: Shipments, stub: Stub
 ) -> None:
     racing = [await shipments.ready() for _ in range(RACES)]
     await warm_up(shipments.database, connections=8)
-    barrier = asyncio.Barrier(2 * RACES)
+    barrier = asyncio.Barrier(RACES * len(ASKED_AT_ONCE))
 
-    async def at_once(ask: Awaitable[Reply]) -> object:
+    async def at_once(ask: Ask, shipment: Shipment) -> object:
         await barrier.wait()
-        try:
-            return (await ask).shipment.status
-        except Fault as fault:
-            return fault.code, fault.facts["current_status"]
+        while True:
+            try:
+                return (await ask(stub, shipment)).shipment.status
+            except Fault as fault:
+                if fault.code != "unavailable":  # a machine under load may be too slow: then they ask again
+                    return fault.code, fault.facts["current_status"]
 
-    asked = [ask(stub, shipment) for shipment in racing for ask in (cancel, dispatch)]
-    answers = await asyncio.gather(*(at_once(ask) for ask in asked))
+    answers = await asyncio.gather(*(at_once(ask, shipment) for shipment in racing for ask in ASKED_AT_ONCE))
 
-    won = 0
-    for shipment, of_cancel, of_dispatch in zip(racing, answers[::2], answers[1::2], strict=True):
-        outcomes = {
-            Status.CANCELED: (CANCELED, ("invalid_state", "canceled")),
-            Status.SHIPPED: (("invalid_state", "shipped"), SHIPPED),
-        }
+    shipped = 0
+    for shipment, told in zip(racing, batched(answers, len(ASKED_AT_ONCE)), strict=True):
         ended = await shipments.read(shipment)
-        assert (of_cancel, of_dispatch) == outcomes[ended.status]
+        assert set(told[::2]) == ({CANCELED} if ended.status is Status.CANCELED else {("invalid_state", "shipped")})
+        assert set(told[1::2]) == ({SHIPPED} if ended.status is Status.SHIPPED else {("invalid_state", "canceled")})
         assert ended.cancel_asked_at is None
-        won += ended.status is Status.SHIPPED
-    assert await balance(shipments) == 2 * (RACES - won)
-
-
-async def test_many_cancels_and_dispatches_of_one_shipment_agree(shipments: Shipments, stub: Stub) -> None:
-    shipment = await shipments.ready()
-    await warm_up(shipments.database, connections=8)
-
-    asked = [ask(stub, shipment) for _ in range(6) for ask in (cancel, dispatch)]
-    answers = await asyncio.gather(*asked, return_exceptions=True)
-
-    ended = await shipments.read(shipment)
-    told = {
-        answer.facts["current_status"] if isinstance(answer, Fault) else _status(answer.shipment)  # type: ignore[union-attr]
-        for answer in answers
-    }
-    assert told == {ended.status}
-    assert len([event for event in await shipments.event_types(shipment) if event == f"shipment.{ended.status}"]) == 1
+        assert (await shipments.event_types(shipment))[3:] == [f"shipment.{ended.status}"]
+        shipped += ended.status is Status.SHIPPED
+    assert await balance(shipments) == 2 * (RACES - shipped)
 
 
 async def test_news_of_the_release_that_comes_before_the_answer_cancels(shipments: Shipments) -> None:
@@ -278,7 +269,3 @@ async def test_partial_stock_is_shown_as_it_comes_and_the_whole_is_labeled(shipm
 
 def _key(key: str | None) -> common_pb2.IdempotencyKey:
     return common_pb2.IdempotencyKey(key=key or new_id("key"), fingerprint=b"f")
-
-
-def _status(shipment: shipments_pb2.Shipment) -> str:
-    return shipments_pb2.ShipmentStatus.Name(shipment.status).removeprefix("SHIPMENT_STATUS_").lower()
