@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from chassis import outbox, parking, trace
+from chassis import failpoints, outbox, parking, trace
 from chassis.clock import pause
 from chassis.database import Database
 from chassis.errors import Fault
@@ -107,6 +107,7 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - one by one it turns out whose fault it is
             log.info("events.taken_apart", consumer=self._spec.name, count=len(messages), cause=str(error)[:200])
         else:
+            failpoints.reach(f"{self._spec.name}.handled")
             for message in messages:
                 await message.ack()
             return
@@ -140,6 +141,7 @@ class Consumer:
         if trouble:
             await _again(message, deliveries, trouble)
         else:
+            failpoints.reach(f"{self._spec.name}.handled")
             await message.ack()
 
     def _events_of_ours(self, message: Msg) -> Sequence[events_pb2.Event]:

@@ -29,7 +29,7 @@ POOL_TIMEOUT_S = 1.5
 ATTEMPTS_MAX = 5
 _SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_TIMEOUT = "40001", "40P01", "55P03"
 _STATEMENT_TIMEOUT, _READ_ONLY = "57014", "25006"
-_KEY_CONSTRAINT = "idempotency_key_pkey"
+_PRIMARY_KEY = "_pkey"
 
 _Error = sqlalchemy.exc.DBAPIError | psycopg.Error
 
@@ -164,8 +164,8 @@ def _may_repeat(error: _Error, attempt: int) -> bool:
         return True
     origin = _origin(error)
     if isinstance(origin, psycopg.errors.UniqueViolation):
-        # Another transaction committed the key first: the repetition finds its answer.
-        return origin.diag.constraint_name == _KEY_CONSTRAINT
+        # Another transaction committed the key or the row first: the repetition finds it.
+        return (origin.diag.constraint_name or "").endswith(_PRIMARY_KEY)
     # A lost connection usually means the whole pool is stale: one fresh attempt tells whether the server is back.
     return _is_disconnect(error) and attempt == 1
 

@@ -1,8 +1,7 @@
-"""What is allowed: movements of stock and holds on it. Pure: no I/O, no clock, no randomness."""
+"""What is allowed: movements of stock. Pure: no I/O, no clock, no randomness. Requests for stock: requests.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 from hashlib import sha256
@@ -12,7 +11,6 @@ from chassis.errors import Fault, FieldFault
 
 QTY_MAX = 1_000_000_000
 MOVEMENTS_MAX = 1_000  # per call
-LINES_MAX = 100  # per allocation
 NAME_LENGTH_MAX = 64  # sku, warehouse
 REFERENCE_LENGTH_MAX = 128
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,15 +25,6 @@ class Reason(IntEnum):
     PICK = 2
     ADJUSTMENT = 3
     TRANSFER = 4
-
-
-class AllocationStatus(IntEnum):
-    """The values of the contract."""
-
-    WAITING = 1
-    HELD = 2
-    RELEASED = 3
-    CONSUMED = 4
 
 
 # Values of the write path are named tuples: a frozen dataclass takes six times as long to make.
@@ -87,15 +76,6 @@ class Entry(NamedTuple):
     created_at: datetime
 
 
-class Hold(NamedTuple):
-    """Units of one SKU in one warehouse that are kept for a request: `open` still held, `consumed` picked."""
-
-    key: StockKey
-    request_id: str
-    open: int
-    consumed: int = 0
-
-
 class Recorded(NamedTuple):
     """The decision to record: the entry, the stock after it, and how many units of the request's own hold it used."""
 
@@ -111,7 +91,7 @@ def signed_qty(reason: Reason, qty: int) -> int:
 
 def movement_faults(movement: Movement) -> list[FieldFault]:
     """Everything that is wrong with a movement by itself."""
-    faults = [*_name_faults("/sku", movement.key.sku), *_name_faults("/warehouse", movement.key.warehouse)]
+    faults = [*name_faults("/sku", movement.key.sku), *name_faults("/warehouse", movement.key.warehouse)]
     if movement.reason is Reason.UNKNOWN:
         faults.append(FieldFault("/reason", "unknown_value", "One of receipt, pick, adjustment, transfer."))
     if movement.reference is not None and not _is_text(movement.reference, REFERENCE_LENGTH_MAX):
@@ -133,16 +113,11 @@ def transfer_faults(qty: int, from_warehouse: str, to_warehouse: str) -> list[Fi
     return faults
 
 
-def line_faults(lines: Sequence[tuple[str, int]]) -> list[FieldFault]:
-    """Everything that is wrong with the lines of an allocation: (sku, qty) each."""
-    if not 1 <= len(lines) <= LINES_MAX:
-        return [FieldFault("/lines", "out_of_range", f"1 to {LINES_MAX} lines.")]
-    faults = []
-    for index, (sku, qty) in enumerate(lines):
-        faults += _name_faults(f"/lines/{index}/sku", sku)
-        if not 1 <= qty <= QTY_MAX:
-            faults.append(FieldFault(f"/lines/{index}/qty", "out_of_range", f"1 to {QTY_MAX}."))
-    return faults
+def name_faults(pointer: str, name: str) -> list[FieldFault]:
+    """What is wrong with a SKU or the name of a warehouse."""
+    if name and _is_text(name, NAME_LENGTH_MAX):
+        return []
+    return [FieldFault(pointer, "invalid_text", f"1 to {NAME_LENGTH_MAX} printable characters.")]
 
 
 def decide(stock: Stock, movement: Movement, own_hold: int, now: datetime, entry_id: str) -> Recorded | Fault:
@@ -188,25 +163,6 @@ def chain_hash(previous: bytes, entry: Entry) -> bytes:
     return sha256(previous + content.encode()).digest()
 
 
-def requests_that_no_longer_fit(stock: Stock, youngest_first: Sequence[Hold]) -> list[str]:
-    """Whose holds go back to waiting so that held <= on hand again."""
-    excess, losers = stock.held - stock.on_hand, []
-    for hold in youngest_first:
-        if excess <= 0:
-            break
-        losers.append(hold.request_id)
-        excess -= hold.open
-    return losers
-
-
-def summed(lines: Sequence[tuple[str, int]]) -> Mapping[str, int]:
-    """Two lines of one SKU are their sum."""
-    total: dict[str, int] = {}
-    for sku, qty in lines:
-        total[sku] = total.get(sku, 0) + qty
-    return total
-
-
 def conflict(stock: Stock, movement: Movement) -> Fault | None:
     """A precondition that does not hold."""
     if movement.expected_balance not in (None, stock.on_hand):
@@ -221,12 +177,6 @@ def conflict(stock: Stock, movement: Movement) -> Fault | None:
 def _short(requested: int, available: int) -> Fault:
     detail = f"{requested} requested, {available} available."
     return Fault("insufficient_stock", detail, requested=requested, available=available)
-
-
-def _name_faults(pointer: str, name: str) -> list[FieldFault]:
-    if name and _is_text(name, NAME_LENGTH_MAX):
-        return []
-    return [FieldFault(pointer, "invalid_text", f"1 to {NAME_LENGTH_MAX} printable characters.")]
 
 
 def _is_text(text: str, length_max: int) -> bool:

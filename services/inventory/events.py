@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from chassis import outbox, wire
 from chassis.ids import IdMaker
 from chassis.trace import Trace
-from services.inventory.domain import AllocationStatus, Entry, Hold, StockKey
+from services.inventory.domain import Entry, StockKey
+from services.inventory.request_store import Described, RequestKey
+from services.inventory.shelf import Decision
+from services.inventory.sourcing import Candidate
 from skutrail.v1 import events_pb2, inventory_pb2
+
+CANDIDATES_MAX = 100  # told of a decision
 
 
 def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
@@ -25,18 +31,42 @@ def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
     )
 
 
-def allocation_message(
-    request_id: str, status: AllocationStatus, version: int, holds: list[Hold]
-) -> inventory_pb2.Allocation:
+def allocation_message(request_id: str, stands: Described) -> inventory_pb2.Allocation:
     """What a request has: held units and those already picked count alike."""
     return inventory_pb2.Allocation(
         request_id=request_id,
-        status=inventory_pb2.AllocationStatus.Name(status),
-        version=version,
+        status=inventory_pb2.AllocationStatus.Name(stands.status),
+        version=stands.version,
         held=[
             inventory_pb2.HeldLine(sku=h.key.sku, warehouse=h.key.warehouse, qty=h.open + h.consumed)
-            for h in holds
+            for h in stands.holds
             if h.open + h.consumed > 0
+        ],
+    )
+
+
+def plan_message(decision: Decision, now: datetime) -> inventory_pb2.AllocationPlan:
+    """A decision, and why: at most CANDIDATES_MAX warehouses, the chosen ones first."""
+    taken = {(place.warehouse, place.sku): place.qty for place in decision.plan.placements}
+    return inventory_pb2.AllocationPlan(
+        status=inventory_pb2.AllocationStatus.Name(decision.status),
+        held=[inventory_pb2.HeldLine(**vars(place)) for place in decision.plan.placements],
+        missing=[inventory_pb2.StockLine(sku=sku, qty=qty) for sku, qty in sorted(decision.missing.items()) if qty],
+        candidates=[_candidate(one, taken) for one in decision.plan.candidates[:CANDIDATES_MAX]],
+        decided_at=wire.timestamp(now),
+    )
+
+
+def _candidate(candidate: Candidate, taken: Mapping[tuple[str, str], int]) -> inventory_pb2.Candidate:
+    return inventory_pb2.Candidate(
+        warehouse=candidate.warehouse,
+        chosen=candidate.is_chosen,
+        rule=inventory_pb2.SourcingRule.Name(candidate.rule),
+        priority=candidate.priority,
+        distance_km=candidate.distance_km,
+        stock=[
+            inventory_pb2.CandidateStock(sku=sku, available=units, taken=taken.get((candidate.warehouse, sku), 0))
+            for sku, units in candidate.available.items()
         ],
     )
 
@@ -67,8 +97,9 @@ def inventory_shortfall(
     )
 
 
-def allocation_changed(
-    tenant_id: str, allocation: inventory_pb2.Allocation, now: datetime, new_id: IdMaker
-) -> events_pb2.Event:
-    key = allocation.request_id
-    return outbox.make_event("allocation.changed", tenant_id, key=key, at=now, new_id=new_id, allocation=allocation)
+def allocation_changed(key: RequestKey, stands: Described, now: datetime, new_id: IdMaker) -> events_pb2.Event:
+    tenant_id, request_id = key
+    allocation = allocation_message(request_id, stands)
+    return outbox.make_event(
+        "allocation.changed", tenant_id, key=request_id, at=now, new_id=new_id, allocation=allocation
+    )

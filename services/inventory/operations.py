@@ -65,11 +65,11 @@ async def record_all(
     if not valid:
         return [Outcome(fault) for fault in invalid.values()]
     keys = BatchKeys((wish.claim for wish in valid if wish.claim), clock(), key_wait_ms)
-    book = await open_book(pipeline, [wish.movement for wish in valid], keys, waits=waits)
+    book = await open_book(pipeline, [wish.movement for wish in valid], keys, clock, new_id, waits=waits)
     recording = _Recording(book, clock(), new_id)  # read under the locks: whoever waited for them comes later in time
     decided = iter([await recording.decide(wish, keys) for wish in valid])
     keys.tell(pipeline, recording.answers)
-    await book.write(recording.news)
+    await book.write(recording.news, recording.now)
     return [Outcome(invalid[index]) if index in invalid else next(decided) for index in range(len(wishes))]
 
 
@@ -130,7 +130,7 @@ class _Recording:
         return Outcome(answer)
 
     async def _record(self, wish: Wish) -> inventory_pb2.LedgerEntry | Fault:
-        decision = await self.book.decide(wish.movement, self.now, self.new_id)
+        decision = await self.book.decide(wish.movement, self.now)
         if isinstance(decision, Fault):
             return decision
         entry = events.entry_message(decision)
@@ -196,7 +196,8 @@ async def list_levels(
     warehouse: str | None,
     after: tuple[str, str] | None,
     limit: int,
+    now: datetime,
 ) -> inventory_pb2.ListLevelsReply:
-    levels = await trail.list_levels(tx, tenant_id, sku=sku, warehouse=warehouse, after=after, limit=limit + 1)
+    levels = await trail.list_levels(tx, tenant_id, sku=sku, warehouse=warehouse, after=after, limit=limit + 1, now=now)
     messages = [inventory_pb2.Level(**vars(level), available=level.on_hand - level.held) for level in levels]
     return inventory_pb2.ListLevelsReply(levels=messages[:limit], has_more=len(messages) > limit)

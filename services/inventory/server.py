@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from chassis import idempotency, wire
+from chassis import failpoints, idempotency, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault, FieldFault, to_message
@@ -18,10 +18,11 @@ from chassis.outbox import Relay
 from chassis.pipeline import Pipeline, within
 from chassis.rpc import Context
 from chassis.trace import Trace, current
-from services.inventory import allocating, chain, operations
+from services.inventory import allocating, chain, dispatching, messages, operations, planning, warehouses
 from services.inventory.chain import Whole
 from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
 from services.inventory.operations import Outcome, Wish
+from services.inventory.requests import REQUESTS_MAX
 from services.inventory.trail import Filters
 from services.inventory.waker import Waker
 from services.inventory.writer import Writer
@@ -141,30 +142,70 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
                 warehouse=_given(request, "warehouse"),
                 after=after,
                 limit=_limit(request),
+                now=self._clock(),
             )
         )
 
     async def Allocate(self, request: inventory_pb2.AllocateRequest, context: Context) -> inventory_pb2.AllocateReply:
-        return inventory_pb2.AllocateReply(outcomes=[await self._allocate(wanted) for wanted in request.requests])
+        _check_count(request.requests, "/requests", REQUESTS_MAX)
+        wanted = [messages.request_of(one) for one in request.requests]
+        outcomes = await self._database.run_pipelined(
+            lambda p: allocating.allocate(p, wanted, self._clock, self._new_id)
+        )
+        failpoints.reach("inventory.allocated")
+        self._nudge()
+        return inventory_pb2.AllocateReply(outcomes=[messages.outcome_message(outcome) for outcome in outcomes])
 
-    async def _allocate(self, wanted: inventory_pb2.StockRequest) -> inventory_pb2.AllocationOutcome:
-        lines = [(line.sku, line.qty) for line in wanted.lines]
-        try:
-            allocation = await self._database.run(
-                lambda tx: allocating.allocate(tx, wanted.tenant_id, wanted.request_id, lines, self._clock())
-            )
-        except Fault as fault:
-            if fault.code != "validation_failed":
-                raise
-            return inventory_pb2.AllocationOutcome(refusal=to_message(fault))
-        return inventory_pb2.AllocationOutcome(allocation=allocation)
+    async def PlanAllocation(
+        self, request: inventory_pb2.StockRequest, context: Context
+    ) -> inventory_pb2.AllocationPlan:
+        wanted = messages.request_of(request)
+        return await self._database.run_pipelined(lambda p: planning.plan(p, wanted, self._clock))
+
+    async def ExplainAllocation(
+        self, request: inventory_pb2.ExplainAllocationRequest, context: Context
+    ) -> inventory_pb2.AllocationPlan:
+        return await self._database.run_pipelined(lambda p: planning.explain(p, request.tenant_id, request.request_id))
 
     async def Release(self, request: inventory_pb2.ReleaseRequest, context: Context) -> inventory_pb2.Allocation:
-        allocation = await self._database.run(
-            lambda tx: allocating.release(tx, request.tenant_id, request.request_id, self._clock())
+        allocation = await self._database.run_pipelined(
+            lambda p: allocating.release(p, request.tenant_id, request.request_id, self._clock, self._new_id)
         )
-        self._waker.nudge()
+        failpoints.reach("inventory.released")
+        self._nudge()
         return allocation
+
+    async def Dispatch(self, request: inventory_pb2.DispatchRequest, context: Context) -> inventory_pb2.Allocation:
+        allocation = await self._database.run_pipelined(
+            lambda p: dispatching.dispatch(p, request.tenant_id, request.request_id, self._clock, self._new_id)
+        )
+        failpoints.reach("inventory.dispatched")
+        self._nudge()
+        return allocation
+
+    async def PutWarehouse(
+        self, request: inventory_pb2.PutWarehouseRequest, context: Context
+    ) -> inventory_pb2.Warehouse:
+        warehouse = messages.warehouse_of(request.tenant_id, request.warehouse)
+        described = await self._database.run(lambda tx: warehouses.put(tx, warehouse, self._clock()))
+        self._nudge()  # it may give stock now that it did not
+        return messages.warehouse_message(described)
+
+    async def GetWarehouse(
+        self, request: inventory_pb2.GetWarehouseRequest, context: Context
+    ) -> inventory_pb2.Warehouse:
+        described = await self._database.run(lambda tx: warehouses.get(tx, request.tenant_id, request.code))
+        return messages.warehouse_message(described)
+
+    async def ListWarehouses(
+        self, request: inventory_pb2.ListWarehousesRequest, context: Context
+    ) -> inventory_pb2.ListWarehousesReply:
+        limit, after_code = _limit(request), request.after_code
+        found = await self._database.run(
+            lambda tx: warehouses.list_by_code(tx, request.tenant_id, after_code=after_code, limit=limit + 1)
+        )
+        messages = [messages.warehouse_message(one) for one in found[:limit]]
+        return inventory_pb2.ListWarehousesReply(warehouses=messages, has_more=len(found) > limit)
 
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context
@@ -215,9 +256,9 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         self._waker.nudge()
 
 
-def _check_count(movements: Sequence[inventory_pb2.Movement]) -> None:
-    if not 1 <= len(movements) <= MOVEMENTS_MAX:
-        fault = FieldFault("/movements", "out_of_range", f"1 to {MOVEMENTS_MAX} movements.")
+def _check_count(items: Sequence[Message], pointer: str = "/movements", count_max: int = MOVEMENTS_MAX) -> None:
+    if not 1 <= len(items) <= count_max:
+        fault = FieldFault(pointer, "out_of_range", f"1 to {count_max}.")
         raise Fault("validation_failed", "The request is not valid.", fields=[fault])
 
 
@@ -232,7 +273,9 @@ def _filters(request: inventory_pb2.ListEntriesRequest) -> Filters:
     )
 
 
-def _limit(request: inventory_pb2.ListEntriesRequest | inventory_pb2.ListLevelsRequest) -> int:
+def _limit(
+    request: inventory_pb2.ListEntriesRequest | inventory_pb2.ListLevelsRequest | inventory_pb2.ListWarehousesRequest,
+) -> int:
     return min(max(request.limit, 1), PAGE_MAX)
 
 

@@ -1,19 +1,73 @@
-"""Which warehouses serve a request: all of it or nothing, from as few warehouses as can be. Pure.
+"""Which warehouses serve a request, and why these. Pure: the same stock, the same plan, in whatever order of lines.
 
-Up to EXACT_MAX candidate warehouses every combination is tried, smallest first, in the order of their names; beyond
-that the search is greedy, so that its cost stays bounded. The same stock gives the same plan, whatever the order of
-the lines.
+The rules, in their order: as few warehouses as can be, then the higher priority, then the nearer to the destination
+where both places are known, then the more stock, then the name. Up to EXACT_MAX candidates every combination is tried;
+beyond that single ones and small groups, at most GROUPS_MAX of a size, and then a greedy search: its cost is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
 from itertools import combinations
+from math import asin, comb, cos, inf, radians, sin, sqrt
 
 EXACT_MAX = 6
+GROUPS_MAX = 1_000  # of one size
+EARTH_RADIUS_KM = 6_371.0
 
 Available = Mapping[str, Mapping[str, int]]  # warehouse -> sku -> units
+
+
+class Rule(IntEnum):
+    """The values of the contract."""
+
+    ONLY_CHOICE = 1
+    FEWEST_WAREHOUSES = 2
+    PRIORITY = 3
+    NEARNESS = 4
+    MOST_STOCK = 5
+    NAME = 6
+    INACTIVE = 7
+    NO_STOCK = 8
+    SHORT = 9
+
+
+# The parts of a group's rank, in their order.
+_RULES = (Rule.FEWEST_WAREHOUSES, Rule.PRIORITY, Rule.NEARNESS, Rule.MOST_STOCK, Rule.NAME)
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A place on the earth, in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
+
+    @property
+    def is_on_earth(self) -> bool:
+        return -90 <= self.latitude <= 90 and -180 <= self.longitude <= 180
+
+    def km_to(self, other: Coordinates) -> float:
+        """Along the surface of a sphere (haversine)."""
+        here, there = radians(self.latitude), radians(other.latitude)
+        a = (
+            sin((there - here) / 2) ** 2
+            + cos(here) * cos(there) * sin(radians(other.longitude - self.longitude) / 2) ** 2
+        )
+        return 2 * EARTH_RADIUS_KM * asin(sqrt(min(a, 1.0)))
+
+
+@dataclass(frozen=True)
+class Site:
+    """What sourcing needs to know of a warehouse. One that was never described is as the defaults say."""
+
+    priority: int = 0
+    """The higher is taken from first."""
+    coordinates: Coordinates | None = None
+    active: bool = True
 
 
 @dataclass(frozen=True, order=True)
@@ -25,55 +79,222 @@ class Placement:
     qty: int
 
 
-def plan(wanted: Mapping[str, int], available: Available) -> list[Placement] | None:
+@dataclass(frozen=True)
+class Candidate:
+    """A warehouse that was looked at, and the rule that placed it or passed it over."""
+
+    warehouse: str
+    is_chosen: bool
+    rule: Rule
+    priority: int
+    distance_km: float | None
+    available: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    placements: Sequence[Placement]
+    """In the order of SKU and warehouse. Empty where stock is short, or where nothing is wanted."""
+    choice: _Choice
+
+    @cached_property
+    def candidates(self) -> Sequence[Candidate]:
+        """The chosen ones first, in the order in which stock is taken from them; then the others."""
+        return list(_explained(self.choice))
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was chosen, and from what."""
+
+    wanted: Mapping[str, int]
+    available: Available
+    sites: Mapping[str, Site]
+    destination: Coordinates | None
+    candidates: Sequence[str]
+    """Active, with something to give, best first."""
+    chosen: Sequence[str]
+
+    def suffices(self, group: Iterable[str]) -> bool:
+        stocks = [self.available[warehouse] for warehouse in group]
+        return all(sum(stock.get(sku, 0) for stock in stocks) >= qty for sku, qty in self.wanted.items())
+
+    def distance_km(self, warehouse: str) -> float | None:
+        place = self.sites.get(warehouse, _UNDESCRIBED).coordinates
+        return place.km_to(self.destination) if place is not None and self.destination is not None else None
+
+    def units(self, warehouse: str) -> int:
+        stock = self.available[warehouse]
+        return sum(max(stock.get(sku, 0), 0) for sku in self.wanted)
+
+    def rank(self, group: Iterable[str]) -> tuple[int, tuple[int, ...], float, int, tuple[str, ...]]:
+        """The lower is the better. Whose distance is not known comes after those whose is."""
+        group = list(group)
+        priorities = tuple(sorted(-self.sites.get(warehouse, _UNDESCRIBED).priority for warehouse in group))
+        distances = [self.distance_km(warehouse) for warehouse in group]
+        far = sum(inf if km is None else km for km in distances)
+        return len(group), priorities, far, -sum(map(self.units, group)), tuple(sorted(group))
+
+
+_UNDESCRIBED = Site()
+
+
+def plan(
+    wanted: Mapping[str, int],
+    available: Available,
+    sites: Mapping[str, Site] | None = None,
+    destination: Coordinates | None = None,
+) -> Plan | None:
     """The placements whose sums are exactly `wanted`, or None where stock is short."""
-    candidates = sorted(w for w, stock in available.items() if any(stock.get(sku, 0) > 0 for sku in wanted))
-    if not _suffices(wanted, available, candidates):
-        return None
-    if len(candidates) <= EXACT_MAX:
-        chosen = _fewest(wanted, available, candidates)
-    else:
-        chosen = _greedy(wanted, available, candidates)
-    return sorted(_fill(wanted, available, chosen))
+    choice = _choose(wanted, available, sites or {}, destination)
+    return Plan(sorted(_fill(choice)), choice) if choice.chosen or not wanted else None
 
 
-def _fewest(wanted: Mapping[str, int], available: Available, candidates: Sequence[str]) -> Sequence[str]:
+def shortage(
+    wanted: Mapping[str, int],
+    available: Available,
+    sites: Mapping[str, Site] | None = None,
+    destination: Coordinates | None = None,
+) -> Plan:
+    """The plan that takes nothing, for a request that has to wait."""
+    choice = _choose(wanted, available, sites or {}, destination)
+    return Plan((), _Choice(wanted, available, choice.sites, destination, choice.candidates, ()))
+
+
+def in_stock(available: Available, sites: Mapping[str, Site]) -> dict[str, int]:
+    """Units per SKU, of all warehouses that give."""
+    total: dict[str, int] = {}
+    for warehouse, stock in available.items():
+        if sites.get(warehouse, _UNDESCRIBED).active:
+            for sku, units in stock.items():
+                total[sku] = total.get(sku, 0) + max(units, 0)
+    return total
+
+
+def _choose(
+    wanted: Mapping[str, int], available: Available, sites: Mapping[str, Site], destination: Coordinates | None
+) -> _Choice:
+    giving = [
+        warehouse
+        for warehouse, stock in available.items()
+        if sites.get(warehouse, _UNDESCRIBED).active and any(stock.get(sku, 0) > 0 for sku in wanted)
+    ]
+    choice = _Choice(wanted, available, sites, destination, giving, ())
+    candidates = sorted(giving, key=lambda warehouse: choice.rank([warehouse])) if len(giving) > 1 else giving
+    choice = _Choice(wanted, available, sites, destination, candidates, ())
+    if not wanted or not choice.suffices(candidates):
+        return choice
+    return _Choice(wanted, available, sites, destination, candidates, _fewest(choice))
+
+
+def _fewest(choice: _Choice) -> Sequence[str]:
+    candidates = choice.candidates
     for size in range(1, len(candidates)):
-        for group in combinations(candidates, size):
-            if _suffices(wanted, available, group):
-                return group
+        if len(candidates) > EXACT_MAX and comb(len(candidates), size) > GROUPS_MAX:
+            return _in_order(choice, _greedy(choice))
+        groups = [group for group in combinations(candidates, size) if choice.suffices(group)]
+        if groups:
+            return _in_order(choice, min(groups, key=choice.rank) if len(groups) > 1 else groups[0])
     return candidates
 
 
-def _greedy(wanted: Mapping[str, int], available: Available, candidates: Sequence[str]) -> Sequence[str]:
-    """Takes the warehouse that covers most of what is still missing, until nothing is."""
+def _in_order(choice: _Choice, group: Iterable[str]) -> Sequence[str]:
+    chosen = set(group)
+    return [warehouse for warehouse in choice.candidates if warehouse in chosen]
+
+
+def _greedy(choice: _Choice) -> Sequence[str]:
+    """Takes the warehouse that covers most of what is still missing, until nothing is; then drops whom nobody needs."""
     chosen: list[str] = []
-    missing = dict(wanted)
+    missing = dict(choice.wanted)
     while any(missing.values()):
         best, most = "", 0
-        for warehouse in candidates:  # in the order of their names: of equals the first wins
-            covered = _covered(missing, available[warehouse])
+        for warehouse in choice.candidates:  # best first: of equals the first wins
+            stock = choice.available[warehouse]
+            covered = 0 if warehouse in chosen else sum(min(qty, stock.get(sku, 0)) for sku, qty in missing.items())
             if covered > most:
                 best, most = warehouse, covered
         chosen.append(best)
-        missing = {sku: qty - min(qty, available[best].get(sku, 0)) for sku, qty in missing.items()}
+        stock = choice.available[best]
+        missing = {sku: qty - min(qty, max(stock.get(sku, 0), 0)) for sku, qty in missing.items()}
+    for warehouse in reversed(_in_order(choice, chosen)):
+        rest = [other for other in chosen if other != warehouse]
+        if choice.suffices(rest):
+            chosen = rest
     return chosen
 
 
-def _covered(missing: Mapping[str, int], stock: Mapping[str, int]) -> int:
-    return sum(min(qty, stock.get(sku, 0)) for sku, qty in missing.items())
-
-
-def _suffices(wanted: Mapping[str, int], available: Available, warehouses: Iterable[str]) -> bool:
-    group = list(warehouses)
-    return all(sum(available[w].get(sku, 0) for w in group) >= qty for sku, qty in wanted.items())
-
-
-def _fill(wanted: Mapping[str, int], available: Available, warehouses: Sequence[str]) -> Iterable[Placement]:
-    for sku, qty in wanted.items():
+def _fill(choice: _Choice) -> Iterator[Placement]:
+    for sku, qty in choice.wanted.items():
         missing = qty
-        for warehouse in warehouses:
-            taken = min(missing, available[warehouse].get(sku, 0))
+        for warehouse in choice.chosen:
+            taken = min(missing, choice.available[warehouse].get(sku, 0))
             if taken > 0:
                 yield Placement(sku, warehouse, taken)
                 missing -= taken
+
+
+def _explained(choice: _Choice) -> Iterator[Candidate]:
+    others = [warehouse for warehouse in choice.candidates if warehouse not in choice.chosen]
+    idle = sorted(warehouse for warehouse in choice.available if warehouse not in choice.candidates)
+    for warehouse in choice.chosen:
+        yield _candidate(choice, warehouse, _why_chosen(choice, warehouse), is_chosen=True)
+    for warehouse in others:
+        yield _candidate(choice, warehouse, _why_passed_over(choice, warehouse))
+    for warehouse in idle:
+        is_active = choice.sites.get(warehouse, _UNDESCRIBED).active
+        yield _candidate(choice, warehouse, Rule.NO_STOCK if is_active else Rule.INACTIVE)
+
+
+def _candidate(choice: _Choice, warehouse: str, rule: Rule, *, is_chosen: bool = False) -> Candidate:
+    stock = choice.available[warehouse]
+    return Candidate(
+        warehouse,
+        is_chosen,
+        rule,
+        choice.sites.get(warehouse, _UNDESCRIBED).priority,
+        choice.distance_km(warehouse),
+        {sku: stock.get(sku, 0) for sku in sorted(choice.wanted)},
+    )
+
+
+def _why_chosen(choice: _Choice, warehouse: str) -> Rule:
+    """The first rule in which the choice is better than the best without this warehouse."""
+    without = [other for other in choice.candidates if other != warehouse]
+    rival = _best(choice, _groups(choice, without, len(choice.chosen)))
+    if rival is not None:
+        return _difference(choice, rival)
+    return Rule.FEWEST_WAREHOUSES if choice.suffices(without) else Rule.ONLY_CHOICE
+
+
+def _why_passed_over(choice: _Choice, warehouse: str) -> Rule:
+    """The first rule in which the choice is better than the best with this warehouse."""
+    if not choice.chosen:
+        return Rule.SHORT
+    others = [other for other in choice.candidates if other != warehouse]
+    rival = _best(choice, ((*group, warehouse) for group in _groups(choice, others, len(choice.chosen) - 1)))
+    return Rule.FEWEST_WAREHOUSES if rival is None else _difference(choice, rival)
+
+
+def _groups(choice: _Choice, warehouses: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
+    """All groups of a size; where they are too many, only those within the chosen ones and one more."""
+    if comb(len(warehouses), size) <= GROUPS_MAX // EXACT_MAX:
+        yield from combinations(warehouses, size)
+        return
+    kept = [warehouse for warehouse in warehouses if warehouse in choice.chosen]
+    if len(kept) >= size:
+        yield from combinations(kept, size)
+    if len(kept) == size - 1:
+        yield from ((*kept, other) for other in warehouses if other not in kept)
+
+
+def _best(choice: _Choice, groups: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
+    return min((group for group in groups if choice.suffices(group)), key=choice.rank, default=None)
+
+
+def _difference(choice: _Choice, rival: Sequence[str]) -> Rule:
+    """The greedy search may have passed over a better one: then it is the number that it looked at."""
+    for rule, ours, theirs in zip(_RULES, choice.rank(choice.chosen), choice.rank(rival), strict=True):
+        if ours != theirs:
+            return rule
+    return Rule.FEWEST_WAREHOUSES

@@ -12,7 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.ids import earliest_id
-from services.inventory.domain import AllocationStatus, Entry, Reason, StockKey
+from services.inventory.domain import Entry, Reason, StockKey
 
 _OF_CHAIN = "tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse"
 
@@ -66,19 +66,25 @@ _BEHIND_ID = "id < :after_id"
 # ahead, the entries behind it carry that clock's time (time never runs backwards), and ids that seem too early for it.
 CLOCKS_APART_MAX = timedelta(minutes=1)
 
-# Those that wait are few beside those that ever did: found by the index of their status, and once for the whole
-# page. The status stands in the statement itself, or the planner could not tell that the index serves.
+# Those that wait are few beside those that ever did, and so is what has expired and was not ended yet: each is found by
+# an index of its own.
 _LEVELS = """
     WITH page AS (
-        SELECT sku, warehouse, on_hand, held FROM balance WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
-    ), waiting AS (
-        SELECT l.sku, CAST(sum(l.qty - l.consumed) AS bigint) AS units
-        FROM allocation a JOIN allocation_line l USING (tenant_id, request_id)
-        WHERE a.status = {status_waiting} AND a.tenant_id = :tenant_id AND l.sku IN (SELECT sku FROM page)
-        GROUP BY l.sku
+        SELECT tenant_id, sku, warehouse, on_hand, held FROM balance
+        WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
     )
-    SELECT sku, warehouse, on_hand, held, coalesce(waiting.units, 0) AS waiting
-    FROM page LEFT JOIN waiting USING (sku) ORDER BY sku, warehouse
+    SELECT sku, warehouse, on_hand,
+        CAST(held - (
+            SELECT coalesce(sum(h.open), 0) FROM hold h
+            WHERE h.tenant_id = page.tenant_id AND h.sku = page.sku AND h.warehouse = page.warehouse AND h.open > 0
+              AND h.expires_at <= :now
+        ) AS bigint) AS held,
+        CAST((
+            SELECT coalesce(sum(l.missing), 0) FROM allocation_line l JOIN allocation a USING (tenant_id, request_id)
+            WHERE l.tenant_id = page.tenant_id AND l.sku = page.sku AND l.missing > 0
+              AND (a.expires_at IS NULL OR a.expires_at > :now)
+        ) AS bigint) AS waiting
+    FROM page ORDER BY sku, warehouse
 """
 
 
@@ -154,15 +160,16 @@ async def list_levels(
     warehouse: str | None,
     after: tuple[str, str] | None,
     limit: int,
+    now: datetime,
 ) -> list[Level]:
-    """Stock per SKU and warehouse, in that order."""
+    """Stock per SKU and warehouse, in that order, without the holds that have expired."""
     given = {name: value for name, value in (("sku", sku), ("warehouse", warehouse)) if value is not None}
     conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
     if after is not None:
         conditions.append("(sku, warehouse) > (:after_sku, :after_warehouse)")
         given |= {"after_sku": after[0], "after_warehouse": after[1]}
-    query = text(_LEVELS.format(conditions=" AND ".join(conditions), status_waiting=int(AllocationStatus.WAITING)))
-    bound = {"tenant_id": tenant_id, **given, "limit": limit}
+    query = text(_LEVELS.format(conditions=" AND ".join(conditions)))
+    bound = {"tenant_id": tenant_id, **given, "limit": limit, "now": now}
     return [Level(**row._mapping) for row in await tx.execute(query, bound)]
 
 

@@ -1,4 +1,4 @@
-"""Serves the requests that wait for stock, oldest first, as soon as the stock is there.
+"""Serves the requests that wait for stock, in the order of rank, as soon as the stock is there; ends what is due.
 
 It asks the state: which waiting requests could be served now. Woken at once by a commit of this process that may
 have freed stock, and by itself every INTERVAL_S for what other replicas, crashes and restarts left.
@@ -7,15 +7,17 @@ have freed stock, and by itself every INTERVAL_S for what other replicas, crashe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
-from chassis import trace
+from chassis import failpoints, trace
 from chassis.clock import Clock, pause
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.ids import IdMaker
 from chassis.logs import log
 from chassis.outbox import Relay
-from services.inventory import allocating, store
+from services.inventory import allocating, queue_store
+from services.inventory.request_store import RequestKey
 
 INTERVAL_S = 1.0
 REST_S = 0.05  # between two looks in vain: under load each commit of a movement asks for one
@@ -46,38 +48,40 @@ class Waker:
             self._nudge.clear()
             try:
                 with trace.follow("", ""):
-                    served = await self.serve_waiting()
+                    moved = await self.expire_due() + await self.serve_waiting()
             except Fault as fault:
                 log.warning("waking.postponed", cause=fault.code)
-                served = 0
-            if not served:
+                moved = 0
+            if not moved:
                 await asyncio.sleep(REST_S)
                 await pause(INTERVAL_S, unless=self._nudge)
 
+    async def expire_due(self) -> int:
+        """Ends a batch of the requests whose time is over; returns how many."""
+        ended = await self._database.run_pipelined(lambda p: allocating.expire_due(p, self._clock, self._new_id))
+        if ended:
+            self._relay.nudge()
+            log.info("requests.expired", count=ended)
+        return ended
+
     async def serve_waiting(self) -> int:
-        """Serves those that can be served, oldest first; returns how many were."""
-        served = 0
-        used_up: set[tuple[str, str]] = set()
-        for waiting in await self._database.run(lambda tx: store.serveable_requests(tx, BATCH_MAX)):
-            skus = {(waiting.tenant_id, sku) for sku in waiting.skus}
-            if skus & used_up:
-                continue
-            if await self._serve(waiting.tenant_id, waiting.request_id):
-                served += 1
-            else:
-                # It fitted by itself when the list was read. What comes of these SKUs from now on is for the oldest
-                # that waits for them, not for those behind this one; the next look finds out who that is.
-                used_up |= skus
+        """Serves a batch of those that can be served, in the order of rank; returns how many were."""
+        [rows] = await self._database.run_pipelined(lambda p: p.ask(queue_store.serveable(self._clock(), BATCH_MAX)))
+        served = await self._serve([waiting.key for waiting in queue_store.waiting_of(rows)])
         if served:
+            failpoints.reach("inventory.served")
             self._relay.nudge()
             log.info("requests.served", count=served)
         return served
 
-    async def _serve(self, tenant_id: str, request_id: str) -> bool:
+    async def _serve(self, keys: Sequence[RequestKey]) -> int:
+        """Where all together fail, each has its own try: one must not hold up the others."""
+        if not keys:
+            return 0
         try:
-            return await self._database.run(
-                lambda tx: allocating.serve(tx, tenant_id, request_id, self._clock, self._new_id)
-            )
+            return await self._database.run_pipelined(lambda p: allocating.serve(p, keys, self._clock, self._new_id))
         except Fault as fault:
-            log.warning("request.not_served", request_id=request_id, cause=fault.code)
-            return False
+            log.warning("requests.not_served", request_id=keys[0][1], count=len(keys), cause=fault.code)
+        except Exception:  # noqa: BLE001 - whatever one request meets, the others go on
+            log.exception("requests.not_served", request_id=keys[0][1], count=len(keys))
+        return sum([await self._serve([key]) for key in keys]) if len(keys) > 1 else 0

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from itertools import count
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -13,13 +15,15 @@ import pytest
 from chassis import trace
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
+from chassis.errors import Fault
 from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.migrate import upgrade
 from cli.provision import DatabaseUrls
-from services.inventory import allocating, operations, store
+from services.inventory import allocating, dispatching, operations, queue_store, store
 from services.inventory.domain import Movement, Reason, Stock, StockKey
 from services.inventory.operations import Outcome, Wish
+from services.inventory.requests import StockRequest
 from skutrail.v1 import inventory_pb2
 
 _numbers = count(1)
@@ -31,6 +35,11 @@ class Inventory:
 
     database: Database
     tenant_id: str
+    ahead: timedelta = timedelta(0)
+
+    def clock(self) -> datetime:
+        """The hour it is for this tenant: tests may put it ahead."""
+        return utc_now() + self.ahead
 
     def key(self, sku: str = "SKU-1", warehouse: str = "SEA-1") -> StockKey:
         return StockKey(self.tenant_id, sku, warehouse)
@@ -53,17 +62,42 @@ class Inventory:
 
     async def record(self, *wishes: Wish) -> list[Outcome]:
         return await self.database.run_pipelined(
-            lambda pipeline: operations.record_movements(pipeline, wishes, utc_now, new_id)
+            lambda pipeline: operations.record_movements(pipeline, wishes, self.clock, new_id)
         )
 
     async def move(self, qty: int, reason: Reason = Reason.RECEIPT, **more: str) -> Outcome:
         return (await self.record(self.wish(qty, reason, **more)))[0]  # type: ignore[arg-type]
 
-    async def allocate(self, request_id: str, *lines: tuple[str, int]) -> inventory_pb2.Allocation:
-        return await self.database.run(lambda tx: allocating.allocate(tx, self.tenant_id, request_id, lines, utc_now()))
+    async def allocate(self, request_id: str, *lines: tuple[str, int], **options: Any) -> inventory_pb2.Allocation:
+        request = StockRequest(self.tenant_id, request_id, lines, **options)
+        [outcome] = await self.allocate_all(request)
+        assert isinstance(outcome, inventory_pb2.Allocation), outcome
+        return outcome
+
+    async def allocate_all(self, *requests: StockRequest) -> list[inventory_pb2.Allocation | Fault]:
+        return await self.database.run_pipelined(lambda p: allocating.allocate(p, requests, self.clock, new_id))
 
     async def release(self, request_id: str) -> inventory_pb2.Allocation:
-        return await self.database.run(lambda tx: allocating.release(tx, self.tenant_id, request_id, utc_now()))
+        return await self.database.run_pipelined(
+            lambda p: allocating.release(p, self.tenant_id, request_id, self.clock, new_id)
+        )
+
+    async def dispatch(self, request_id: str) -> inventory_pb2.Allocation:
+        return await self.database.run_pipelined(
+            lambda p: dispatching.dispatch(p, self.tenant_id, request_id, self.clock, new_id)
+        )
+
+    async def serve(self, *request_ids: str) -> int:
+        keys = [(self.tenant_id, request_id) for request_id in request_ids]
+        return await self.database.run_pipelined(lambda p: allocating.serve(p, keys, self.clock, new_id))
+
+    async def expire_due(self) -> int:
+        return await self.database.run_pipelined(lambda p: allocating.expire_due(p, self.clock, new_id))
+
+    async def serveable(self) -> list[str]:
+        """The requests of this tenant that wait and could be served now, in the order of rank."""
+        [rows] = await self.database.run_pipelined(lambda p: p.ask(queue_store.serveable(self.clock(), 1_000)))
+        return [waiting.key[1] for waiting in queue_store.waiting_of(rows) if waiting.key[0] == self.tenant_id]
 
     async def stock(self, sku: str = "SKU-1", warehouse: str = "SEA-1") -> Stock:
         return await self.database.run(lambda tx: store.read_stock(tx, self.key(sku, warehouse)))

@@ -7,8 +7,10 @@ from sqlalchemy import text
 
 from chassis.clock import utc_now
 from chassis.ids import new_id
+from chassis.pipeline import within
 from services.inventory import allocating
 from services.inventory.domain import Reason
+from services.inventory.requests import StockRequest
 from services.inventory.waker import Waker
 from skutrail.v1 import inventory_pb2
 from tests.inventory.conftest import Inventory
@@ -38,11 +40,13 @@ async def test_a_release_that_meets_the_first_allocation_leaves_nothing_held(inv
     await inventory.move(5)
 
     async with inventory.database.transaction() as tx:
-        held = await allocating.allocate(tx, inventory.tenant_id, "shp_1", [("SKU-1", 4)], utc_now())
+        request = StockRequest(inventory.tenant_id, "shp_1", [("SKU-1", 4)])
+        [held] = await within(tx, lambda p: allocating.allocate(p, [request], utc_now, new_id))
         releasing = asyncio.create_task(inventory.release("shp_1"))
         await waits_for_a_lock(inventory)
     released = await releasing
 
+    assert isinstance(held, inventory_pb2.Allocation)
     assert (held.status, released.status) == (HELD, RELEASED)
     assert (await inventory.stock()).held == 0
 
@@ -52,7 +56,7 @@ async def test_a_release_that_meets_the_waker_leaves_nothing_held(inventory: Inv
     await inventory.move(5, warehouse="NEW")
 
     async with inventory.database.transaction() as tx:
-        assert await allocating.serve(tx, inventory.tenant_id, "shp_1", utc_now, new_id)
+        assert await within(tx, lambda p: allocating.serve(p, [(inventory.tenant_id, "shp_1")], utc_now, new_id))
         releasing = asyncio.create_task(inventory.release("shp_1"))
         await waits_for_a_lock(inventory)
     released = await releasing

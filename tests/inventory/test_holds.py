@@ -2,10 +2,7 @@
 
 import asyncio
 
-from chassis.clock import utc_now
 from chassis.errors import Fault
-from chassis.ids import new_id
-from services.inventory import allocating, store
 from services.inventory.domain import Reason
 from skutrail.v1 import inventory_pb2
 from tests.inventory.conftest import Inventory
@@ -18,17 +15,6 @@ CONSUMED = inventory_pb2.ALLOCATION_STATUS_CONSUMED
 
 def lines(allocation: inventory_pb2.Allocation) -> list[tuple[str, str, int]]:
     return [(line.sku, line.warehouse, line.qty) for line in allocation.held]
-
-
-async def serve(inventory: Inventory, request_id: str) -> bool:
-    return await inventory.database.run(
-        lambda tx: allocating.serve(tx, inventory.tenant_id, request_id, utc_now, new_id)
-    )
-
-
-async def is_serveable(inventory: Inventory, request_id: str) -> bool:
-    found = await inventory.database.run(lambda tx: store.serveable_requests(tx, 1_000))
-    return (inventory.tenant_id, request_id) in {(waiting.tenant_id, waiting.request_id) for waiting in found}
 
 
 async def test_a_request_is_held_from_one_warehouse_where_one_can_serve(inventory: Inventory) -> None:
@@ -86,9 +72,8 @@ async def test_a_hold_picked_in_full_is_consumed_and_ends_once(inventory: Invent
     await inventory.record(
         inventory.wish(1, Reason.PICK, reference="shp_1"), inventory.wish(3, Reason.PICK, reference="shp_1")
     )
-    allocation = await inventory.release("shp_1")
-
-    assert allocation.status == CONSUMED
+    assert (await inventory.allocate("shp_1", ("SKU-1", 4))).status == CONSUMED
+    assert (await inventory.release("shp_1")).status == RELEASED
     stock = await inventory.stock()
     assert (stock.on_hand, stock.held) == (1, 0)
 
@@ -118,14 +103,14 @@ async def test_a_waiting_request_is_served_once_its_stock_is_there(inventory: In
     await inventory.move(3)
     assert (await inventory.allocate("shp_1", ("SKU-1", 5), ("NEW", 1))).status == WAITING
     await inventory.move(2, warehouse="B")
-    assert not await is_serveable(inventory, "shp_1")
-    assert not await serve(inventory, "shp_1")
+    assert "shp_1" not in await inventory.serveable()
+    assert not await inventory.serve("shp_1")
 
     await inventory.move(1, sku="NEW")
 
-    assert await is_serveable(inventory, "shp_1")
-    assert await serve(inventory, "shp_1")
-    assert not await serve(inventory, "shp_1")
+    assert "shp_1" in await inventory.serveable()
+    assert await inventory.serve("shp_1")
+    assert not await inventory.serve("shp_1")
     assert (await inventory.stock()).held == 3
 
 
@@ -164,7 +149,7 @@ async def test_a_request_sent_back_after_a_partial_pick_waits_for_the_rest(inven
     await inventory.move(-3, Reason.ADJUSTMENT)
 
     await inventory.move(3, warehouse="B")
-    assert await serve(inventory, "shp_1")
+    assert await inventory.serve("shp_1")
 
     allocation = await inventory.allocate("shp_1", ("SKU-1", 5))
     assert lines(allocation) == [("SKU-1", "B", 3), ("SKU-1", "SEA-1", 2)]

@@ -12,19 +12,31 @@ import pytest
 
 from chassis.idempotency import BatchKeys, Claim
 from cli.provision import DatabaseUrls
-from services.inventory import store
+from services.inventory import request_store, store
 from services.inventory.domain import Stock, StockKey
+from services.inventory.requests import HoldChange, HoldFact
 from services.inventory.store import Query
 
 KEY = StockKey("t", "s", "w")
+REQUEST, SKU = ("t", "shp_1"), ("t", "s")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUERIES: Mapping[str, Query] = {
     "locking": store.locking([KEY]),
     "locking what is free": store.locking_free([KEY]),
     "reading": store.reading([KEY]),
-    "open holds": store.finding_open_holds([("shp_1", KEY)]),
+    "own holds": request_store.open_holds_at([("shp_1", KEY)], NOW),
+    "open holds": request_store.open_holds([REQUEST]),
+    "requests": request_store.finding([REQUEST]),
+    "locking requests": request_store.locking([REQUEST]),
+    "stocks of SKUs": request_store.locking_stocks([SKU]),
+    "sites": request_store.reading_sites([SKU]),
+    "contested": request_store.contested([SKU]),
+    "expired": request_store.expired_at([SKU], NOW),
+    "describing": request_store.describing([REQUEST]),
+    "adding holds": request_store.adding_holds([HoldChange(KEY, "shp_1", HoldFact.HELD, 1)], {}),
     "saving": store.saving_stocks([Stock(KEY)]),
     "making": store.making([KEY], 50),
-    "keys": BatchKeys([Claim("t", "k", b"f", "req")], datetime(2026, 1, 1, tzinfo=UTC)).looking(),
+    "keys": BatchKeys([Claim("t", "k", b"f", "req")], NOW).looking(),
 }
 
 

@@ -1,11 +1,18 @@
 """Which warehouses serve a request."""
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.inventory.sourcing import EXACT_MAX, Placement, plan
+from services.inventory.sourcing import EXACT_MAX, Available, Placement
+from services.inventory.sourcing import plan as make_plan
+
+
+def plan(wanted: Mapping[str, int], available: Available) -> Sequence[Placement] | None:
+    made = make_plan(wanted, available)
+    return made.placements if made is not None else None
 
 
 def test_one_warehouse_serves_where_one_can() -> None:

@@ -168,7 +168,12 @@ async def test_levels_tell_what_is_held_free_and_waited_for(inventory: Inventory
             after = (str(rows[-1][0]), str(rows[-1][1])) if rows else None
             page = await inventory.database.run(
                 lambda tx, after=after: operations.list_levels(
-                    tx, inventory.tenant_id, **{"sku": None, "warehouse": None, **filters}, after=after, limit=limit
+                    tx,
+                    inventory.tenant_id,
+                    **{"sku": None, "warehouse": None, **filters},
+                    after=after,
+                    limit=limit,
+                    now=inventory.clock(),
                 )
             )
             rows += [(r.sku, r.warehouse, r.on_hand, r.held, r.available, r.waiting) for r in page.levels]
