@@ -34,7 +34,8 @@ class Housekeeper:
         """`also` purges what the service itself keeps; `events_kept` counts from their publication."""
         self._database = database
         self._clock = clock
-        self._purges = (idempotency.purge, partial(outbox.purge, kept=events_kept), inbox.purge, *also)
+        published = partial(outbox.purge, kept=events_kept)
+        self._purges: Sequence[Purge] = (idempotency.purge, published, inbox.purge, *also)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.clock import utc_now
 from cli.diagnosis.check import FOUND_MAX, Check, Finding, Sources
-from services.inventory import store
+from services.inventory import queue_store
+from services.inventory.request_store import RequestKey
 
 SERVED_WITHIN_S = 10.0
 
@@ -40,12 +43,18 @@ async def unserved(sources: Sources) -> Sequence[Finding]:
     async with sources.read("inventory") as tx:
         return [
             Finding(
-                waiting.request_id,
-                f"waits, though its stock is there, for {SERVED_WITHIN_S:.0f} s and more ({waiting.tenant_id})",
-                "See whether inventory runs; then waking.postponed and request.not_served in its log",
+                request_id,
+                f"waits, though its stock is there, for {SERVED_WITHIN_S:.0f} s and more ({tenant_id})",
+                "See whether inventory runs; then waking.postponed and requests.not_served in its log",
             )
-            for waiting in await store.serveable_requests(tx, FOUND_MAX)
+            for tenant_id, request_id in await _serveable(tx)
         ]
+
+
+async def _serveable(tx: AsyncConnection) -> Sequence[RequestKey]:
+    """Those that the service itself would take up."""
+    rows = await tx.execute(*queue_store.serveable(utc_now(), FOUND_MAX))
+    return [waiting.key for waiting in queue_store.waiting_of(rows)]
 
 
 CHECKS = (

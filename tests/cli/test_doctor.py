@@ -108,8 +108,8 @@ def a_request(status: int, request_id: str = "shp_1", *, qty: int = 1) -> Sequen
     return (
         f"INSERT INTO allocation (tenant_id, request_id, status, created_at)"
         f" VALUES ('{TENANT}', '{request_id}', {status}, {LONG_AGO})",
-        f"INSERT INTO allocation_line (tenant_id, request_id, sku, qty)"
-        f" VALUES ('{TENANT}', '{request_id}', 'A', {qty})",
+        f"INSERT INTO allocation_line (tenant_id, request_id, sku, qty, missing)"
+        f" VALUES ('{TENANT}', '{request_id}', 'A', {qty}, {qty if status == 1 else 0})",
     )
 
 

@@ -5,7 +5,7 @@ from alembic import op
 from chassis.migrate import messaging_tables
 
 revision = "0009"
-down_revision = "0004"
+down_revision = "0005"
 
 ROLE = "skutrail_inventory"
 
