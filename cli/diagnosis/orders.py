@@ -49,7 +49,7 @@ def _finding(tenant_id: str, order_id: str, stored: OrderStatus, shipments: Sequ
     status = _status(shipments)
     made = status.name.lower() if status is not None else "nothing: it has none"
     text = f"stored as {stored.name.lower()}, its shipments make it {made} ({tenant_id})"
-    return Finding(order_id, text, "Rebuild the orders from the events (docs/operations.md)")
+    return Finding(order_id, text, "Run skutrail rebuild orders (docs/operations.md)")
 
 
 CHECKS = (Check("orders: misjudged", misjudged),)

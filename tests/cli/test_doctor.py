@@ -134,9 +134,10 @@ def an_order(status: int, shipment_status: int | None) -> Sequence[str]:
     )
     if shipment_status is None:
         return (order,)
+    warehouses, qtys = ("{W}", "{1}") if 3 <= shipment_status <= 6 else ("{}", "{}")
     shipment = (
         f"INSERT INTO order_shipment (tenant_id, order_id, shipment_id, version, status, warehouses, qtys)"
-        f" VALUES ('{TENANT}', 'ord_1', 'shp_1', 3, {shipment_status}, '{{W}}', '{{1}}')"
+        f" VALUES ('{TENANT}', 'ord_1', 'shp_1', 3, {shipment_status}, '{warehouses}', '{qtys}')"
     )
     return order, shipment
 
