@@ -1,9 +1,10 @@
 """Settings: read from the environment once, in a process's `__main__`, and handed on as arguments."""
 
 import base64
+from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -42,3 +43,9 @@ class ServiceSettings(Settings):
 
     nats_url: str
     grpc_listen: str = "127.0.0.1:50051"
+    # After their publication. Longer than a consumer may be in trouble: whatever it has not taken is kept here too.
+    events_kept_hours: int = Field(default=72, ge=1, le=7 * 24)
+
+    @property
+    def events_kept(self) -> timedelta:
+        return timedelta(hours=self.events_kept_hours)

@@ -14,13 +14,14 @@ from cli.local.stack import LOOPBACK, Stack
 
 # What whoever starts a stack may set for its processes, by the name that each of them knows it by.
 FOR_ALL = ("SKUTRAIL_LOG_LEVEL",)
+FOR_THE_SERVICES = ("SKUTRAIL_EVENTS_KEPT_HOURS",)
 FOR_THE_GATEWAY = (
     "SKUTRAIL_RATE_LIMIT",
     "SKUTRAIL_TRUSTED_PROXIES",
     "SKUTRAIL_IDEMPOTENCY_KEY",
     "SKUTRAIL_LOG_EVERY",
 )
-CHOICES = (*FOR_ALL, *FOR_THE_GATEWAY)
+CHOICES = (*FOR_ALL, *FOR_THE_SERVICES, *FOR_THE_GATEWAY)
 
 
 def _python(module: str) -> Callable[[Stack], Sequence[str]]:
@@ -30,7 +31,7 @@ def _python(module: str) -> Callable[[Stack], Sequence[str]]:
 def _service(name: str, needs: Callable[[Stack], Mapping[str, str]]) -> Process:
     def environment(stack: Stack) -> Mapping[str, str]:
         return {
-            **_chosen(stack, FOR_ALL),
+            **_chosen(stack, (*FOR_ALL, *FOR_THE_SERVICES)),
             "SKUTRAIL_DATABASE_URL": stack.databases[name].application,
             "SKUTRAIL_NATS_URL": stack.nats_url,
             "SKUTRAIL_GRPC_LISTEN": stack.address(name),
@@ -72,7 +73,7 @@ def _sandbox(stack: Stack) -> Mapping[str, str]:
 
 def _gateway(stack: Stack) -> Mapping[str, str]:
     return {
-        **_chosen(stack, CHOICES),
+        **_chosen(stack, (*FOR_ALL, *FOR_THE_GATEWAY)),
         "SKUTRAIL_DATABASE_URL": stack.databases["gateway"].application,
         "SKUTRAIL_HTTP_HOST": LOOPBACK,
         "SKUTRAIL_HTTP_PORT": str(stack.ports["gateway"]),

@@ -4,8 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from cli.local.children import Process
 from cli.local.home import make_secrets, open_home
-from cli.local.processes import CHOICES, GATEWAY, SANDBOX, SERVICES, SHIPMENTS
+from cli.local.processes import (
+    CHOICES,
+    FOR_ALL,
+    FOR_THE_GATEWAY,
+    FOR_THE_SERVICES,
+    GATEWAY,
+    SANDBOX,
+    SERVICES,
+    SHIPMENTS,
+)
 from cli.local.stack import Stack, choose_ports
 from gateway.__main__ import GatewaySettings
 from sandbox.__main__ import SandboxSettings
@@ -18,11 +28,13 @@ def stack(tmp_path: Path) -> Stack:
 
 
 def test_what_was_chosen_reaches_the_processes_that_know_it(stack: Stack) -> None:
-    assert {name: GATEWAY.environment(stack)[name] for name in CHOICES} == stack.chosen
-    for service in (*SERVICES, SANDBOX):
-        assert stack.chosen.items() & service.environment(stack).items() == {
-            ("SKUTRAIL_LOG_LEVEL", "chosen SKUTRAIL_LOG_LEVEL")
-        }
+    def reached(process: Process) -> set[str]:
+        return {name for name, value in process.environment(stack).items() if stack.chosen.get(name) == value}
+
+    assert reached(GATEWAY) == {*FOR_ALL, *FOR_THE_GATEWAY}
+    for service in SERVICES:
+        assert reached(service) == {*FOR_ALL, *FOR_THE_SERVICES}
+    assert reached(SANDBOX) == {*FOR_ALL}
 
 
 def test_the_gateway_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:

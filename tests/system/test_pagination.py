@@ -92,6 +92,11 @@ WALKS = {
         "SELECT code FROM warehouse WHERE tenant_id = %s ORDER BY code",
         position=lambda row: row["code"],
     ),
+    "the shipments": _shipments(),
+    "the shipments of an order": _shipments("order_id = 'ord_1'", order_id="ord_1"),
+    "the shipments that wait": _shipments("status = 'backordered'", status="backordered"),
+    "the orders": _orders(),
+    "the orders that wait": _orders("status = 2", status="backordered"),
     "the webhooks": Walk(
         "/v1/webhooks", "webhooks", "SELECT id FROM subscription WHERE tenant_id = %s ORDER BY id DESC"
     ),
