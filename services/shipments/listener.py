@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from chassis.consumer import Consumer, Handler
+from chassis.consumer import Consumer, Handler, Together
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
 from services.shipments import topology
@@ -28,7 +28,7 @@ def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
         await steps.void_labels(event.tenant_id, event.shipment.id)
 
     async def follow_stock(event: events_pb2.Event) -> None:
-        await steps.follow_stock(event.tenant_id, event.allocation)
+        await steps.follow_stock([(event.tenant_id, event.allocation)])
 
     return {
         topology.STOCK_STEPS: {
@@ -46,5 +46,22 @@ def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
     }
 
 
+def together(steps: Steps) -> Mapping[ConsumerSpec, Together]:
+    """Of the consumers whose events are taken many at a time: what is done with them."""
+
+    async def take_stock_steps(events: Sequence[events_pb2.Event]) -> None:
+        created = [event for event in events if event.type == "shipment.created"]
+        await steps.allocate_all([(event.tenant_id, event.shipment.id) for event in created])
+        for event in events:
+            if event.type != "shipment.created":
+                await steps.release_stock(event.tenant_id, event.shipment.id)
+
+    async def take_stock_news(events: Sequence[events_pb2.Event]) -> None:
+        await steps.follow_stock([(event.tenant_id, event.allocation) for event in events])
+
+    return {topology.STOCK_STEPS: take_stock_steps, topology.STOCK_NEWS: take_stock_news}
+
+
 def consumers(nats: Nats, database: Database, steps: Steps) -> list[Consumer]:
-    return [Consumer(nats, spec, of_type, database) for spec, of_type in handlers(steps).items()]
+    at_once = together(steps)
+    return [Consumer(nats, spec, by_type, database, at_once.get(spec)) for spec, by_type in handlers(steps).items()]

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox
+from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.errors import Fault
 from services.shipments import domain, following, purchasing, requests, store, voiding
@@ -29,6 +30,7 @@ from services.shipments.domain import (
     Stock,
 )
 from services.shipments.events import Announcer
+from services.shipments.store import ShipmentKey
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,19 @@ async def create_shipment(
 
 
 async def follow_stock(
-    tx: AsyncConnection, tenant_id: str, shipment_id: str, stock: Stock, *, announcer: Announcer, now: datetime
+    tx: AsyncConnection, news: Sequence[tuple[ShipmentKey, Stock]], *, announcer: Announcer, clock: Clock
 ) -> None:
-    """Applies what inventory holds for a shipment; what is not newer than the newest heard changes nothing."""
-    shipment = await store.lock(tx, tenant_id, shipment_id)
-    if shipment is not None:
-        await _save(tx, shipment, following.follow_stock(shipment, stock, now), announcer)
+    """Applies what inventory holds for shipments; what is not newer than the newest heard changes nothing."""
+    before = await store.lock_all(tx, [key for key, _ in news])
+    after = dict(before)
+    announced: list[domain.ShipmentEvent] = []
+    now = clock()  # read under the locks
+    for key, stock in news:
+        if key in after:
+            after[key], events = following.follow_stock(after[key], stock, now)
+            announced += events
+    await store.update_all(tx, [(before[key], after[key]) for key in before if after[key] != before[key]])
+    await outbox.add(tx, announcer.events(announced))
 
 
 async def ask_cancel(tx: AsyncConnection, tenant_id: str, shipment_id: str, now: datetime) -> bool:

@@ -15,7 +15,7 @@ That is why these handlers claim no inbox row: the state they change already tel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -43,9 +43,12 @@ from services.shipments.carriers.port import (
 from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Line, Parcel, Shipment, Status, Stock, StockStatus
 from services.shipments.events import Announcer
 from services.shipments.operations import LabelTask
+from services.shipments.store import ShipmentKey
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
 T = TypeVar("T")
+
+REQUESTS_MAX = 100  # for stock, asked of inventory at once; what it takes
 
 # What a lease lasts longer than the carrier may take: time to write the outcome down, and for clocks to differ.
 LEASE_MARGIN = timedelta(seconds=5)
@@ -63,23 +66,29 @@ class Steps:
     """Tells the relay that there may be something to publish."""
 
     async def allocate(self, tenant_id: str, shipment_id: str) -> None:
-        """Asks for the stock of a shipment, or how it stands, and applies the answer."""
-        shipment = await self.database.run(lambda tx: store.find(tx, tenant_id, shipment_id))
-        if shipment is None or Fact.STOCK_HELD not in TRANSITIONS[shipment.status]:
-            return  # its stock moves it no more
-        request = inventory_pb2.AllocateRequest(requests=[stock_request(shipment)])
-        [outcome] = (await rpc.call(self.inventory.Allocate, request)).outcomes
-        if outcome.HasField("refusal"):
-            raise from_message(outcome.refusal)
-        await self.follow_stock(tenant_id, outcome.allocation)
+        await self.allocate_all([(tenant_id, shipment_id)])
 
-    async def follow_stock(self, tenant_id: str, allocation: inventory_pb2.Allocation) -> None:
-        """Applies what inventory says it holds for a shipment."""
-        await self._commit(
-            lambda tx: operations.follow_stock(
-                tx, tenant_id, allocation.request_id, _stock(allocation), announcer=self.announcer, now=self.clock()
-            )
-        )
+    async def allocate_all(self, keys: Sequence[ShipmentKey]) -> None:
+        """Asks for the stock of shipments, or how it stands, and applies the answers. Raises the first refusal."""
+        found = await self.database.run(lambda tx: store.find_all(tx, keys))
+        # Those that their stock still moves.
+        waiting = [found[key] for key in sorted(found) if Fact.STOCK_HELD in TRANSITIONS[found[key].status]]
+        for start in range(0, len(waiting), REQUESTS_MAX):
+            await self._allocate_some(waiting[start : start + REQUESTS_MAX])
+
+    async def _allocate_some(self, shipments: Sequence[Shipment]) -> None:
+        request = inventory_pb2.AllocateRequest(requests=[stock_request(shipment) for shipment in shipments])
+        outcomes = (await rpc.call(self.inventory.Allocate, request)).outcomes
+        told = zip(shipments, outcomes, strict=True)
+        await self.follow_stock([(one.tenant_id, out.allocation) for one, out in told if out.HasField("allocation")])
+        for outcome in outcomes:
+            if outcome.HasField("refusal"):
+                raise from_message(outcome.refusal)
+
+    async def follow_stock(self, news: Sequence[tuple[str, inventory_pb2.Allocation]]) -> None:
+        """Applies what inventory says it holds for shipments of tenants."""
+        heard = [((tenant_id, allocation.request_id), _stock(allocation)) for tenant_id, allocation in news]
+        await self._commit(lambda tx: operations.follow_stock(tx, heard, announcer=self.announcer, clock=self.clock))
 
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Buys what labels are missing, one after the other. Raises RetryLater when the carrier is in trouble."""
@@ -109,7 +118,7 @@ class Steps:
         if shipment is None or shipment.status is not Status.LABEL_READY:
             return
         request = inventory_pb2.DispatchRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Dispatch, request))
+        await self.follow_stock([(tenant_id, await rpc.call(self.inventory.Dispatch, request))])
 
     async def track(self, tenant_id: str, shipment_id: str) -> None:
         """Asks the carrier whether a shipment that has left is there. Raises RetryLater when it cannot tell."""
@@ -131,7 +140,7 @@ class Steps:
 
     async def _end_allocation(self, tenant_id: str, shipment_id: str) -> None:
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Release, request))
+        await self.follow_stock([(tenant_id, await rpc.call(self.inventory.Release, request))])
 
     async def _begin_purchase(self, tenant_id: str, shipment_id: str) -> LabelTask | None:
         return await self._commit(

@@ -6,7 +6,7 @@ A shipment and its parcels change only under the lock of the shipment's row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -28,6 +28,8 @@ from services.shipments.domain import (
     Shipment,
     Status,
 )
+
+ShipmentKey = tuple[str, str]  # tenant, id
 
 _INSERT = text("""
     INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, policy, priority,
@@ -59,7 +61,13 @@ _SAVE_PARCEL = text("""
         void_refused_at = excluded.void_refused_at
 """)
 
-_LOCK = text("SELECT 1 FROM shipment WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE")
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
+_WANTED = "unnest(CAST(:tenants AS text[]), CAST(:ids AS text[])) AS wanted (tenant_id, id)"
+_LOCK = text(f"""
+    SELECT 1 FROM {_WANTED} CROSS JOIN LATERAL (
+        SELECT 1 FROM shipment s WHERE s.tenant_id = wanted.tenant_id AND s.id = wanted.id LIMIT 1 FOR UPDATE
+    ) s
+""")  # noqa: S608 - constants
 
 # One statement for shipments and their parcels: two would see two moments. Conditions are ours; values are only bound.
 _SHIPMENTS = """
@@ -67,9 +75,12 @@ _SHIPMENTS = """
         SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
         WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
     ) AS parcels
-    FROM shipment s WHERE s.tenant_id = :tenant_id AND {conditions}
+    FROM {shipments} s WHERE {conditions}
 """
-_FIND = text(_SHIPMENTS.format(conditions="s.id = :id"))
+_OF_KEYS = f"""{_WANTED} CROSS JOIN LATERAL (
+    SELECT * FROM shipment s WHERE s.tenant_id = wanted.tenant_id AND s.id = wanted.id LIMIT 1
+)"""  # noqa: S608 - constants
+_FIND = text(_SHIPMENTS.format(shipments=_OF_KEYS, conditions="true"))
 
 # The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
 # under its hands is passed over. The first conditions are the index's; `looked` is the time that is stamped.
@@ -109,23 +120,44 @@ async def insert(tx: AsyncConnection, shipment: Shipment) -> None:
 
 
 async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None:
-    """Saves what has changed of a shipment that `lock` gave."""
-    await tx.execute(_UPDATE, _columns(after))
-    changed = [_parcel_columns(after, parcel) for parcel in after.opened_parcels if parcel not in before.opened_parcels]
-    if changed:
-        await tx.execute(_SAVE_PARCEL, changed)
+    await update_all(tx, [(before, after)])
+
+
+async def update_all(tx: AsyncConnection, changes: Sequence[tuple[Shipment, Shipment]]) -> None:
+    """Saves what has changed of shipments that `lock` gave: before and after."""
+    if changes:
+        await tx.execute(_UPDATE, [_columns(after) for _, after in changes])
+    parcels = [
+        _parcel_columns(after, parcel)
+        for before, after in changes
+        for parcel in after.opened_parcels
+        if parcel not in before.opened_parcels
+    ]
+    if parcels:
+        await tx.execute(_SAVE_PARCEL, parcels)
 
 
 async def lock(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
     """The shipment, locked until the transaction ends."""
+    return (await lock_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
+
+
+async def lock_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are, locked in the order of their keys."""
+    ordered = sorted(set(keys))
     # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
-    locked = await tx.execute(_LOCK, {"tenant_id": tenant_id, "id": shipment_id})
-    return await find(tx, tenant_id, shipment_id) if locked.first() is not None else None
+    await tx.execute(_LOCK, _key_columns(ordered))
+    return await find_all(tx, ordered)
 
 
 async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
-    row = (await tx.execute(_FIND, {"tenant_id": tenant_id, "id": shipment_id})).first()
-    return _shipment(row) if row is not None else None
+    return (await find_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
+
+
+async def find_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are."""
+    rows = await tx.execute(_FIND, _key_columns(keys))
+    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
 
 
 async def list_shipments(
@@ -139,8 +171,11 @@ async def list_shipments(
 ) -> list[Shipment]:
     """Newest first, by an index: ids sort by their time of birth, and a page costs the same however deep it lies."""
     wanted = {"s.order_id = :order_id": order_id, "s.status = :status": status, "s.id < :after_id": after_id}
-    conditions = [condition for condition, value in wanted.items() if value is not None] or ["true"]
-    query = _SHIPMENTS.format(conditions=" AND ".join(conditions)) + " ORDER BY s.id DESC LIMIT :limit"
+    conditions = ["s.tenant_id = :tenant_id", *(name for name, value in wanted.items() if value is not None)]
+    query = (
+        _SHIPMENTS.format(shipments="shipment", conditions=" AND ".join(conditions))
+        + " ORDER BY s.id DESC LIMIT :limit"
+    )
     asked = {"order_id": order_id, "status": status, "after_id": after_id}
     given = {name: value for name, value in asked.items() if value is not None}
     rows = await tx.execute(text(query), {"tenant_id": tenant_id, "limit": limit, **given})
@@ -187,6 +222,11 @@ async def find_labels(tx: AsyncConnection, shipment: Shipment) -> Mapping[int, b
     """The labels that were bought, by the number of their parcel."""
     rows = await tx.execute(_LABELS, {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id})
     return {row.number: row.content for row in rows}
+
+
+def _key_columns(keys: Iterable[ShipmentKey]) -> dict[str, list[str]]:
+    keys = list(keys)
+    return {"tenants": [tenant_id for tenant_id, _ in keys], "ids": [shipment_id for _, shipment_id in keys]}
 
 
 async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -118,7 +118,7 @@ class Shipments:
         stock = Stock(status, version, [HeldLine("SKU-1", warehouse, 1) for warehouse in warehouses])
         await self.run(
             lambda tx: operations.follow_stock(
-                tx, self.tenant_id, shipment.id, stock, announcer=ANNOUNCER, now=self.clock()
+                tx, [((self.tenant_id, shipment.id), stock)], announcer=ANNOUNCER, clock=self.clock
             )
         )
         return await self.read(shipment)
