@@ -36,7 +36,7 @@ class Plan:
 
 FULL = Plan(
     name="full",
-    limit_s=40 * 60,
+    limit_s=45 * 60,
     seconds=4,
     repetitions=3,
     clients=(1, 8, 64, 256),
