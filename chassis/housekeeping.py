@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -30,11 +30,12 @@ BATCH_MAX = 5_000  # rows per statement: a purge must not hold locks for long
 class Housekeeper:
     name = "housekeeper"
 
-    def __init__(self, database: Database, clock: Clock, also: Sequence[Purge] = ()) -> None:
-        """`also` purges what the service itself keeps."""
+    def __init__(self, database: Database, clock: Clock, also: Sequence[Purge] = (), *, events_kept: timedelta) -> None:
+        """`also` purges what the service itself keeps; `events_kept` counts from their publication."""
         self._database = database
         self._clock = clock
-        self._purges = (idempotency.purge, outbox.purge, inbox.purge, *also)
+        published = partial(outbox.purge, kept=events_kept)
+        self._purges: Sequence[Purge] = (idempotency.purge, published, inbox.purge, *also)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

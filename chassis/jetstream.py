@@ -7,7 +7,7 @@ transport: whatever it loses is in an outbox.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,6 +33,8 @@ from chassis.logs import log
 CONNECT_RETRY_S = 0.5
 FIRST_CONNECTION_S = 1.0
 CLOSE_S = 2
+CLOSED_BYTES = 1  # no message of ours is as short
+_STREAM_NAME_IN_USE = 10058
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,19 @@ class ConsumerSpec:
         )
 
 
-async def declare(nats_url: str, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec]) -> None:
-    """Creates what is missing and updates what differs. Safe to run at any time, by several at once."""
+async def declare(nats_url: str, streams: Sequence[StreamSpec], consumers: Sequence[ConsumerSpec]) -> None:
+    """Creates what is missing and updates what differs. Safe to run at any time, by several at once.
+
+    A new stream takes its first message when its consumers are there: an earlier one would be for nobody, and gone.
+    """
     async with connected(nats_url) as js:
         for stream in streams:
-            await _declare_stream(js, stream.config())
+            await _prepare_stream(js, stream.config())
         for consumer in consumers:
             await js.add_consumer(consumer.stream, consumer.config())  # creates or updates a durable
+        for stream in streams:
+            await js.update_stream(stream.config())
+            log.info("stream.declared", stream=stream.name)
 
 
 @asynccontextmanager
@@ -108,12 +116,23 @@ async def connected(nats_url: str) -> AsyncIterator[JetStreamContext]:
         await client.close()
 
 
-async def _declare_stream(js: JetStreamContext, config: StreamConfig) -> None:
+async def _prepare_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    """Brings a stream up to date, or makes one that refuses every message as too long."""
+    closed = config.evolve(max_msg_size=CLOSED_BYTES)
     try:
-        await js.update_stream(config)
+        found = await js.stream_info(str(config.name))
     except nats.js.errors.NotFoundError:
+        await _add_stream(js, closed)
+    else:
+        await js.update_stream(closed if found.config.max_msg_size == CLOSED_BYTES else config)
+
+
+async def _add_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
         await js.add_stream(config)
-    log.info("stream.declared", stream=config.name)
+    except nats.js.errors.BadRequestError as error:
+        if error.err_code != _STREAM_NAME_IN_USE:  # somebody else has made it meanwhile, and opened it already
+            raise
 
 
 class Nats:

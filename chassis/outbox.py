@@ -3,6 +3,8 @@
 PostgreSQL is the truth, JetStream the transport. A row leaves by being marked, one by one, never by a high-water
 mark: identity values do not commit in order. Events of one key are written under the key's row lock, so their
 identity values follow their commits, and the relay keeps that order per key.
+
+What was published is kept for a while. Its mark can be taken back (`take_back`): the relay then tells it once more.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from chassis.logs import log
 from chassis.pipeline import Pipeline
 from skutrail.v1 import events_pb2
 
-RETENTION = timedelta(days=7)  # kept after publication, so that a lost stream can be published again
+# How old an event may be that is told again: a message lives for seven days, an inbox claim for fourteen (inbox.py).
+# Whatever is told again within the first half has come, or is gone, before its claim is.
+TOLD_AGAIN_MAX = timedelta(days=7)
 BATCH_MAX = 256
 BUNDLE_MAX = 256  # events in a row: less than MESSAGE_BYTES, however long their names are
 MESSAGE_BYTES = 512 * 1024  # half of what a stream takes (jetstream.py)
@@ -49,7 +53,7 @@ _ADD = text("""
     )
 """)
 _TAKE = text("""
-    SELECT id, event_id, subject, key, payload FROM outbox
+    SELECT id, event_id, subject, key, payload, retold_at FROM outbox
     WHERE published_at IS NULL AND key <> ALL(CAST(:stuck AS text[]))
     ORDER BY id LIMIT :limit
 """)
@@ -58,8 +62,18 @@ _MARK = text("UPDATE outbox SET published_at = now() WHERE id = ANY(CAST(:ids AS
 
 _PURGE = text("""
     DELETE FROM outbox WHERE id IN (
-        SELECT id FROM outbox WHERE published_at < CAST(:now AS timestamptz) - CAST(:retention AS interval)
-        LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id FROM outbox WHERE published_at < CAST(:before AS timestamptz)
+        ORDER BY published_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+""")
+
+# By the index of what was published. Nothing is created after it was published, so nothing is overlooked.
+_TAKE_BACK = text("""
+    UPDATE outbox SET published_at = NULL, retold_at = now() WHERE id IN (
+        SELECT id FROM outbox
+        WHERE published_at >= CAST(:since AS timestamptz) AND published_at < CAST(:before AS timestamptz)
+            AND created_at >= CAST(:before AS timestamptz) - CAST(:age_max AS interval)
+        ORDER BY published_at LIMIT :limit FOR UPDATE
     )
 """)
 
@@ -132,9 +146,23 @@ def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:
     }
 
 
-async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:
-    """Deletes at most `limit` rows that have served their time; returns how many went."""
-    return (await tx.execute(_PURGE, {"now": now, "retention": RETENTION, "limit": limit})).rowcount
+async def waiting(connection: AsyncConnection, stuck: Sequence[str], limit: int) -> Sequence[Any]:
+    """The rows that are not published yet, in the order of their ids, but for those of the stuck keys."""
+    return (await connection.execute(_TAKE, {"limit": limit, "stuck": stuck})).all()
+
+
+async def purge(tx: AsyncConnection, now: datetime, limit: int, *, kept: timedelta) -> int:
+    """Deletes at most `limit` rows that were published longer ago than they are kept; returns how many went."""
+    return (await tx.execute(_PURGE, {"before": now - kept, "limit": limit})).rowcount
+
+
+async def take_back(tx: AsyncConnection, *, since: datetime, before: datetime, limit: int) -> int:
+    """Has at most `limit` rows told again that were published from `since` on and before `before`; returns how many.
+
+    What is older than TOLD_AGAIN_MAX stays as it is. Ids stay, so whoever had an event already does nothing.
+    """
+    wanted = {"since": since, "before": before, "age_max": TOLD_AGAIN_MAX, "limit": limit}
+    return (await tx.execute(_TAKE_BACK, wanted)).rowcount
 
 
 class Relay:
@@ -190,7 +218,7 @@ class Relay:
         """Returns how many events were taken, published or not."""
         now = time.monotonic()
         self._stuck = {key: retry_at for key, retry_at in self._stuck.items() if retry_at > now}
-        rows = (await connection.execute(_TAKE, {"limit": BATCH_MAX, "stuck": list(self._stuck)})).all()
+        rows = await waiting(connection, list(self._stuck), BATCH_MAX)
         if not rows:
             return 0
         lanes = [list(lane) for _, lane in groupby(sorted(rows, key=attrgetter("key", "id")), key=attrgetter("key"))]
@@ -218,7 +246,7 @@ class Relay:
     async def _publish(self, rows: Sequence[Any]) -> None:
         js = await self._nats.jetstream()
         # Of one row more or less it is another message: as a duplicate it would be dropped with what is new in it.
-        message_id = rows[0].event_id if len(rows) == 1 else f"{rows[0].event_id}..{rows[-1].event_id}"
+        message_id = _message_id(rows[0]) if len(rows) == 1 else f"{_message_id(rows[0])}..{_message_id(rows[-1])}"
         # A serialized message followed by another one of its type is both merged: their lists are joined (protobuf).
         payload = b"".join([row.payload for row in rows])
         await js.publish(rows[0].subject, payload, timeout=PUBLISH_TIMEOUT_S, headers={"Nats-Msg-Id": message_id})
@@ -231,6 +259,11 @@ class Relay:
         self._stuck.update({outcome.stuck.key: retry_at for outcome in failed})
         first = failed[0]
         log.warning("events.not_published", keys=len(failed), event_id=first.stuck.event_id, cause=first.cause)
+
+
+def _message_id(row: Any) -> str:
+    """What is told again is no duplicate: a stream that still remembers it may have lost whom it was for."""
+    return row.event_id if row.retold_at is None else f"{row.event_id}~{row.retold_at:%Y%m%dT%H%M%S.%f}"
 
 
 def _parcels(lane: Sequence[Any]) -> Iterator[Sequence[Any]]:

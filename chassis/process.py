@@ -76,7 +76,8 @@ def run_service(name: str, settings: ServiceSettings, wire: Callable[[Resources]
         nats = Nats(settings.nats_url, name)
         resources = Resources(database, nats, Relay(database.engine, nats))
         service = await wire(resources)
-        workers: list[Worker] = [resources.relay, Housekeeper(database, utc_now, service.purges), *service.workers]
+        housekeeper = Housekeeper(database, utc_now, service.purges, events_kept=settings.events_kept)
+        workers: list[Worker] = [resources.relay, housekeeper, *service.workers]
         # Ready means that calls can be answered. Without NATS they can: events wait in the outbox.
         server = Server(settings.grpc_listen, ready=database.is_up)
         await server.start(service.add_servicer, [service.service_name])

@@ -25,6 +25,12 @@ def database_url(name: str, given: str | None) -> str:
     return given or str(_running_stack("--database-url")["databases"][name])
 
 
+def service_database_url(name: str, given: str | None = None) -> str:
+    """The database of a service, for a command that looks at several: as given, or as `skutrail migrate` is told it
+    (SKUTRAIL_<NAME>_OWNER_URL), or that of the running stack."""
+    return database_url(name, given or os.environ.get(f"SKUTRAIL_{name.upper()}_OWNER_URL"))
+
+
 def owner_url(name: str, given: str | None) -> str:
     """The same, as the role that owns it."""
     return given or str(_running_stack("--owner-url")["owners"][name])

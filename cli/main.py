@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import export, keys, parked, verify
+from cli import doctor, export, keys, parked, rebuild, republish, verify
 
 app = typer.Typer(
     name="skutrail",
@@ -24,7 +24,10 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
 app.add_typer(parked.app, name="parked", help="List the events that no handler could take, and hand them back.")
+app.add_typer(rebuild.app, name="rebuild", help="Build a projection again from the events that are kept.")
 
+app.command()(doctor.doctor)
+app.command()(republish.republish)
 app.command()(verify.verify)
 app.command()(export.export)
 app.command(name="import")(export.import_)
@@ -57,6 +60,7 @@ def up() -> None:
     SKUTRAIL_HOME: that folder (default: .skutrail in the current folder).
     SKUTRAIL_HTTP_PORT: the port of the API (default: 8080).
     SKUTRAIL_LOG_LEVEL: debug, info, warning or error, for all processes (default: info).
+    SKUTRAIL_EVENTS_KEPT_HOURS: how long what was published can be told again (default: 72).
     SKUTRAIL_RATE_LIMIT: off lifts the limits (default: on).
     SKUTRAIL_LOG_EVERY: of the requests that went well, one in so many leaves a line (default: 1).
     SKUTRAIL_IDEMPOTENCY_KEY: required refuses a POST without one (default: optional).

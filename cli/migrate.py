@@ -21,7 +21,7 @@ from chassis.logs import log
 from chassis.migrate import upgrade
 from cli.provision import NAMES, SettingsMissing, demand
 
-__all__ = ["NotThere", "SettingsMissing", "migrate", "settings_from", "topology", "wait_for_database"]
+__all__ = ["NotThere", "SettingsMissing", "declare", "migrate", "settings_from", "topology", "wait_for_database"]
 
 WAIT_MAX_S = 60.0
 RETRY_EVERY_S = 0.5
@@ -55,6 +55,11 @@ async def migrate(owner_urls: Mapping[str, str], nats_url: str, stream_replicas:
         await wait_for_database(f"the {name} database", url)
         await asyncio.to_thread(upgrade, name, url)
         log.info("database.migrated", database=name)
+    await declare(nats_url, stream_replicas)
+
+
+async def declare(nats_url: str, stream_replicas: int = 1) -> None:
+    """Declares all streams and consumers. Raises NotThere when NATS does not answer within a minute."""
     streams, consumers = topology()
     streams = [replace(stream, replicas=stream_replicas) for stream in streams]
     await _retry("NATS", lambda: jetstream.declare(nats_url, streams, consumers), *_NATS_AWAY)

@@ -72,6 +72,7 @@ ROUTES = (
     Route("GET",    _SHIPMENT + "/label",         shipments.get_label,          _LINK, LabelQuery,  "application/pdf"),
     Route("GET",    "/v1/orders",                 orders.list_orders,           _KEY,  OrdersQuery),
     Route("GET",    "/v1/orders/{id}",            orders.get_order,             _KEY),
+    Route("GET",    "/v1/orders/{id}/lines",      orders.list_order_lines,      _KEY,  PageQuery),
     Route("GET",    "/v1/webhooks",               webhooks.list_subscriptions,  _KEY,  PageQuery),
     Route("POST",   "/v1/webhooks/subscribe",     webhooks.subscribe,           _KEY),
     Route("GET",    "/v1/webhooks/event-types",   webhooks.list_event_types,    _KEY),

@@ -47,6 +47,7 @@ _balance = shaped(Shown(inventory_pb2.Balance))
 _level = shaped(Shown(inventory_pb2.Level))
 _shipment = shaped(shown.SHIPMENT)
 _queued = shaped(shown.QUEUED)
+_order_line = shaped(shown.ORDER_LINE)
 _order = shaped(shown.ORDER)
 _warehouse = shaped(Shown(inventory_pb2.Warehouse))
 _webhook = shaped(Shown(webhooks_pb2.Subscription, "Webhook"))
@@ -248,7 +249,7 @@ CALLS: Mapping[str, Described] = {
     ),
     "GET /v1/orders": Described(
         "list_orders",
-        "List orders, the one heard of last first",
+        "List orders, newest first",
         "All of them, or those in a state.",
         "A page of orders.",
         page_of(_order),
@@ -260,6 +261,14 @@ CALLS: Mapping[str, Described] = {
         "within a second.",
         "The order as it is now.",
         _order,
+    ),
+    "GET /v1/orders/{id}/lines": Described(
+        "list_order_lines",
+        "List what became of each SKU of an order",
+        "A row for each SKU that its shipments ask for, by SKU. The sums add up: `ordered` is `waiting`, `allocated`, "
+        "`shipped` and `canceled` together.",
+        "A page of lines.",
+        page_of(_order_line),
     ),
     "GET /v1/webhooks": Described(
         "list_webhooks",

@@ -14,6 +14,7 @@ LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
 ASKED: Mapping[str, Mapping[str, str]] = {
     "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "verify_chain": {"sku": "SKU-0042", "warehouse": "SEA-1"},
+    "list_order_lines": {"id": "ord_5k2n9v"},
     "get_order": {"id": "ord_5k2n9v"},
     "get_warehouse": {"code": "SEA-1"},
     "put_warehouse": {"code": "SEA-1"},
@@ -235,6 +236,9 @@ ANSWERED: Mapping[str, Any] = {
     "dispatch_shipment": {**_SHIPMENT, **_BOUGHT, "status": "shipped"},
     "list_shipments": _page(_SHIPMENT),
     "list_orders": _page(_ORDER),
+    "list_order_lines": _page(
+        {"sku": "SKU-0042", "ordered": 2, "waiting": 0, "allocated": 2, "shipped": 0, "canceled": 0}
+    ),
     "get_webhook": _WEBHOOK,
     "list_webhooks": _page(_WEBHOOK),
     "change_webhook": {**_WEBHOOK, "status": "disabled"},

@@ -32,6 +32,7 @@ _LEADS_TO: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     },
     "subscribe": {"get_webhook": _ID, "change_webhook": _ID, "delete_webhook": _ID},
     "get_webhook": {"change_webhook": _ID, "delete_webhook": _ID},
+    "get_order": {"list_order_lines": _ID},
 }
 
 

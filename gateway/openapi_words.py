@@ -194,9 +194,14 @@ FIELDS: Mapping[str, str] = {
     # orders
     "Order.id": "The `order_id` of its shipments.",
     "Order.status": _STATUS_OF_ORDERS,
-    "Order.allocations": "One row for each warehouse and shipment.",
+    "Order.allocations": "One row for each warehouse and shipment that has units there; what is not held yet has none.",
     "OrderAllocation.qty": "Units, all SKUs together.",
     "shipment_id": "Of the shipment; `shp_...`.",
+    "ordered": "Units asked for, all shipments of the order together.",
+    "OrderLine.waiting": "Units of these that wait for stock.",
+    "allocated": "Units of these that are held, and have not left.",
+    "shipped": "Units of these that are on their way, or have arrived.",
+    "canceled": "Units of these whose shipment was called off, or failed.",
     # webhooks
     "Webhook.id": "Of the webhook; `whk_...`.",
     "NewWebhook.id": "Of the webhook; `whk_...`.",

@@ -14,13 +14,14 @@ from cli.local.stack import LOOPBACK, Stack
 
 # What whoever starts a stack may set for its processes, by the name that each of them knows it by.
 FOR_ALL = ("SKUTRAIL_LOG_LEVEL",)
+FOR_THE_SERVICES = ("SKUTRAIL_EVENTS_KEPT_HOURS",)
 FOR_THE_GATEWAY = (
     "SKUTRAIL_RATE_LIMIT",
     "SKUTRAIL_TRUSTED_PROXIES",
     "SKUTRAIL_IDEMPOTENCY_KEY",
     "SKUTRAIL_LOG_EVERY",
 )
-CHOICES = (*FOR_ALL, *FOR_THE_GATEWAY)
+CHOICES = (*FOR_ALL, *FOR_THE_SERVICES, *FOR_THE_GATEWAY)
 
 
 def _python(module: str) -> Callable[[Stack], Sequence[str]]:
@@ -30,7 +31,7 @@ def _python(module: str) -> Callable[[Stack], Sequence[str]]:
 def _service(name: str, needs: Callable[[Stack], Mapping[str, str]]) -> Process:
     def environment(stack: Stack) -> Mapping[str, str]:
         return {
-            **_chosen(stack, FOR_ALL),
+            **_chosen(stack, (*FOR_ALL, *FOR_THE_SERVICES)),
             "SKUTRAIL_DATABASE_URL": stack.databases[name].application,
             "SKUTRAIL_NATS_URL": stack.nats_url,
             "SKUTRAIL_GRPC_LISTEN": stack.address(name),
@@ -50,6 +51,7 @@ def _shipments(stack: Stack) -> Mapping[str, str]:
         "SKUTRAIL_INVENTORY_ADDR": stack.address("inventory"),
         "SKUTRAIL_PUBLIC_URL": stack.base_url,
         "SKUTRAIL_LINK_KEY": stack.secrets.link_key,
+        "SKUTRAIL_CARRIER_URL": stack.carrier_url,
     }
 
 
@@ -61,9 +63,17 @@ def _webhooks(stack: Stack) -> Mapping[str, str]:
     }
 
 
+def _sandbox(stack: Stack) -> Mapping[str, str]:
+    return {
+        **_chosen(stack, FOR_ALL),
+        "SKUTRAIL_SANDBOX_LISTEN": stack.address("sandbox"),
+        "SKUTRAIL_SANDBOX_FILE": str(stack.home.root / "sandbox.sqlite3"),
+    }
+
+
 def _gateway(stack: Stack) -> Mapping[str, str]:
     return {
-        **_chosen(stack, CHOICES),
+        **_chosen(stack, (*FOR_ALL, *FOR_THE_GATEWAY)),
         "SKUTRAIL_DATABASE_URL": stack.databases["gateway"].application,
         "SKUTRAIL_HTTP_HOST": LOOPBACK,
         "SKUTRAIL_HTTP_PORT": str(stack.ports["gateway"]),
@@ -100,6 +110,13 @@ NATS = Process(
     prepare=nats.prepare,
 )
 
+SANDBOX = Process(
+    name="sandbox",
+    command=_python("sandbox"),
+    environment=_sandbox,
+    is_healthy=lambda stack: answers_http(stack.ports["sandbox"], "/healthz"),
+)
+
 INVENTORY = _service("inventory", lambda _: {})
 SHIPMENTS = _service("shipments", _shipments)
 ORDERS = _service("orders", lambda stack: {"SKUTRAIL_SHIPMENTS_ADDR": stack.address("shipments")})
@@ -112,8 +129,9 @@ GATEWAY = Process(
     is_healthy=lambda stack: answers_http(stack.ports["gateway"], "/readyz"),
 )
 
-# Started from left to right, services and gateway together: each waits for the others. Stopped from right to left.
+# Started from left to right, all but the stores together: each waits for the others. Stopped from right to left.
 STORES = (POSTGRES, NATS)
+CARRIERS = (SANDBOX,)
 SERVICES = (INVENTORY, SHIPMENTS, ORDERS, WEBHOOKS)
 DOORS = (GATEWAY,)
-PROCESSES = (*STORES, *SERVICES, *DOORS)
+PROCESSES = (*STORES, *CARRIERS, *SERVICES, *DOORS)

@@ -24,12 +24,24 @@ def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
     async def buy_labels(event: events_pb2.Event) -> None:
         await steps.buy_labels(event.tenant_id, event.shipment.id)
 
+    async def void_labels(event: events_pb2.Event) -> None:
+        await steps.void_labels(event.tenant_id, event.shipment.id)
+
     async def follow_stock(event: events_pb2.Event) -> None:
         await steps.follow_stock(event.tenant_id, event.allocation)
 
     return {
-        topology.STOCK_STEPS: {"shipment.created": allocate, "shipment.failed": release_stock},
+        topology.STOCK_STEPS: {
+            "shipment.created": allocate,
+            "shipment.canceled": release_stock,
+            "shipment.failed": release_stock,
+        },
         topology.LABEL_STEPS: {"shipment.allocated": buy_labels},
+        topology.VOID_STEPS: {
+            "shipment.backordered": void_labels,
+            "shipment.canceled": void_labels,
+            "shipment.failed": void_labels,
+        },
         topology.STOCK_NEWS: {"allocation.changed": follow_stock},
     }
 

@@ -20,7 +20,7 @@ EVENT_TYPES: Mapping[str, str] = {
     "shipment.delivered": "The carrier delivered a shipment.",
     "shipment.canceled": "A shipment was canceled, and the stock held for it is free again.",
     "shipment.failed": "The carrier refused a shipment, or its time ran out; the stock held for it is free again.",
-    "order.updated": "The status or the allocations of an order changed.",
+    "order.updated": "The status, the allocations or the lines of an order changed.",
     "webhook.ping": "Somebody asked to try a webhook out; nothing happened to stock, shipment or order (not sent yet).",
 }
 

@@ -1,5 +1,6 @@
 """A database that holds the chassis' own tables and one more, emptied before each test, and a stream per test."""
 
+import shutil
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -53,7 +54,8 @@ async def database_url(postgres: str, databases: Mapping[str, DatabaseUrls]) -> 
         await server.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
         await server.execute(f"CREATE DATABASE {DATABASE} OWNER {OWNER} TEMPLATE template0")
     async with await psycopg.AsyncConnection.connect(_on(databases["orders"].owner, DATABASE)) as owner:
-        await owner.execute(messaging_tables(ROLE))
+        for step in ("0001", "0002"):
+            await owner.execute(messaging_tables(ROLE, step=step))
         await owner.execute("CREATE TABLE account (name text PRIMARY KEY, amount int NOT NULL CHECK (amount >= 0))")
         await owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON account TO {ROLE}")
     return _on(databases["orders"].application, DATABASE)
@@ -177,6 +179,10 @@ class OwnNats:
 
     async def stop(self) -> None:
         await self._child.stop()
+
+    def forget(self) -> None:
+        """Loses all that was stored, while it is stopped."""
+        shutil.rmtree(nats.data_folder(self._stack))
 
     async def close(self) -> None:
         for connection in self._connections:

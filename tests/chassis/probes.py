@@ -89,8 +89,8 @@ class Admin:
     async def rows(self, query: str, *arguments: object) -> list[tuple[object, ...]]:
         return await (await self._connection.execute(query, arguments)).fetchall()
 
-    async def execute(self, statement: str) -> None:
-        await self._connection.execute(statement)
+    async def execute(self, statement: str, *arguments: object) -> None:
+        await self._connection.execute(statement, arguments or None)
 
     async def terminate(self, pid: int) -> None:
         await self._connection.execute("SELECT pg_terminate_backend(%s)", [pid])

@@ -10,14 +10,16 @@ from chassis import idempotency, inbox, outbox
 from chassis.database import Database
 from chassis.housekeeping import BATCH_MAX, Housekeeper
 from chassis.idempotency import Claim
+from chassis.jetstream import StreamSpec
 from tests.chassis.probes import NOW, Admin, until
 
 MOMENT = timedelta(seconds=1)
+EVENTS_KEPT = timedelta(hours=72)
 
 
 @pytest.fixture
 def housekeeper(database: Database) -> Housekeeper:
-    return Housekeeper(database, lambda: NOW)
+    return Housekeeper(database, lambda: NOW, events_kept=EVENTS_KEPT)
 
 
 async def claim(database: Database, key: str, at: datetime) -> None:
@@ -47,10 +49,10 @@ async def test_only_expired_keys_are_forgotten(database: Database, housekeeper: 
     assert await names(admin, "key", "idempotency_key") == ["kept"]
 
 
-async def test_an_event_is_forgotten_a_week_after_it_was_published_and_never_before(
+async def test_an_event_is_forgotten_some_time_after_it_was_published_and_never_before(
     housekeeper: Housekeeper, admin: Admin
 ) -> None:
-    old = NOW - outbox.RETENTION - MOMENT
+    old = NOW - EVENTS_KEPT - MOMENT
     await keep_events(admin, old=old, young=old + 2 * MOMENT, unpublished=None)
 
     assert await housekeeper.purge() == 1
@@ -66,6 +68,12 @@ async def test_an_inbox_claim_outlives_the_streams_memory(housekeeper: Housekeep
     assert await housekeeper.purge() == 1
 
     assert await names(admin, "event_id", "inbox") == ["young"]
+
+
+def test_what_is_told_again_is_over_before_its_claim_is_forgotten() -> None:
+    lives_for = StreamSpec("ANY", ("any",)).age_max
+
+    assert outbox.TOLD_AGAIN_MAX + lives_for <= inbox.RETENTION
 
 
 async def test_a_purge_takes_a_bounded_batch_and_the_housekeeper_goes_on_until_all_is_gone(

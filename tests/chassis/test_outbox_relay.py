@@ -209,22 +209,6 @@ async def test_a_full_stream_refuses_and_the_outbox_waits(
     assert {event.id for event in await lane.events()} == {event.id for event in sent}
 
 
-async def test_a_lost_stream_is_filled_again_from_the_outbox(
-    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
-) -> None:
-    sent = [an_event(lane.type()) for _ in range(3)]
-    await announce(database, *sent)
-
-    async with relaying(database_url, nats_connection):
-        await until(lambda: all_published(admin))
-        await lane.js.delete_stream(lane.stream.name)
-        await lane.declare()
-        await admin.execute("UPDATE outbox SET published_at = NULL WHERE published_at > now() - interval '7 days'")
-        await until(lambda: all_published(admin))
-
-    assert by_key(await lane.events()) == by_key(sent)
-
-
 async def test_while_nats_is_away_events_wait_and_afterwards_they_arrive(
     database: Database, database_url: str, own_nats: OwnNats, lane: Lane, admin: Admin
 ) -> None:

@@ -56,6 +56,7 @@ IDS = {
     "POST /v1/shipments/{id}/cancel": "shipment to cancel",
     "POST /v1/shipments/{id}/dispatch": "shipment to dispatch",
     "GET /v1/orders/{id}": "order",
+    "GET /v1/orders/{id}/lines": "order",
     "GET /v1/webhooks/{id}": "webhook",
     "PATCH /v1/webhooks/{id}": "webhook",
     "DELETE /v1/webhooks/{id}": "webhook",
@@ -195,7 +196,8 @@ async def test_a_signed_link_opens_one_label_to_anybody(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("whose", ["another account", "the other mode"])
-@pytest.mark.parametrize("route", LISTS, ids=name_of)
+# What is listed within one object is found by its id, or not at all: the rows above are for that.
+@pytest.mark.parametrize("route", [route for route in LISTS if "{id" not in route.path], ids=name_of)
 async def test_a_list_shows_nothing_from_elsewhere_and_takes_no_cursor_from_there(
     owner: Owner, route: Route, whose: str
 ) -> None:

@@ -1,0 +1,92 @@
+"""Shipments and labels that stay where they should only pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from cli.diagnosis.check import FOUND_MAX, Check, Finding, Sources
+
+QUEUED_MAX = timedelta(minutes=5)
+ALLOCATED_MAX = timedelta(minutes=30)
+LABEL_MAX = timedelta(minutes=30)
+GIVEN_BACK_WITHIN = timedelta(minutes=5)
+
+# A purchase that is tried again and again changes its shipment each time: it counts from its first try.
+_STUCK = text("""
+    SELECT tenant_id, id, status, (extract(epoch FROM now() - since) / 60)::bigint AS minutes
+    FROM (
+        SELECT s.tenant_id, s.id, s.status, least(s.updated_at, (
+            SELECT min(began_at) FROM parcel p
+            WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id AND s.status = 'allocated'
+        )) AS since
+        FROM shipment s WHERE s.status IN ('queued', 'allocated')
+    ) s
+    WHERE since < now() - CASE status WHEN 'queued' THEN CAST(:queued AS interval) ELSE CAST(:allocated AS interval) END
+    ORDER BY since LIMIT :limit
+""")
+
+_LABELS = text("""
+    SELECT p.tenant_id, p.reference, p.label_status,
+        (extract(epoch FROM now() - coalesce(p.began_at, s.updated_at)) / 60)::bigint AS minutes
+    FROM parcel p JOIN shipment s ON s.tenant_id = p.tenant_id AND s.id = p.shipment_id
+    WHERE p.label_status IN ('purchasing', 'unknown', 'voiding')
+        AND coalesce(p.began_at, s.updated_at) < now() - CAST(:age AS interval)
+    ORDER BY coalesce(p.began_at, s.updated_at) LIMIT :limit
+""")
+
+_NOT_GIVEN_BACK = text("""
+    SELECT tenant_id, id, status, (extract(epoch FROM now() - updated_at) / 60)::bigint AS minutes
+    FROM shipment
+    WHERE status IN ('canceled', 'failed') AND NOT stock_given_back AND updated_at < now() - CAST(:age AS interval)
+    ORDER BY updated_at LIMIT :limit
+""")
+
+_TODO = {
+    "queued": "See whether inventory answers; then shipment.left and event.failed in the log of shipments",
+    "allocated": "See carrier trouble in the log of shipments: label.purchase_ended, shipment.left",
+}
+
+
+async def stuck(sources: Sources) -> Sequence[Finding]:
+    asked = {"queued": QUEUED_MAX, "allocated": ALLOCATED_MAX, "limit": FOUND_MAX}
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_STUCK, asked)
+        return [
+            Finding(row.id, f"{row.status} for {row.minutes} min ({row.tenant_id})", _TODO[row.status]) for row in rows
+        ]
+
+
+async def labels(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_LABELS, {"age": LABEL_MAX, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.reference,
+                f"its label is {row.label_status} for {row.minutes} min ({row.tenant_id})",
+                "Ask the carrier for this reference; shipments asks by itself as long as it runs",
+            )
+            for row in rows
+        ]
+
+
+async def not_given_back(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_NOT_GIVEN_BACK, {"age": GIVEN_BACK_WITHIN, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.id,
+                f"{row.status} for {row.minutes} min, and its stock is not given back ({row.tenant_id})",
+                "See whether inventory answers; then shipment.left in the log of shipments",
+            )
+            for row in rows
+        ]
+
+
+CHECKS = (
+    Check("shipments: stuck", stuck),
+    Check("shipments: labels", labels),
+    Check("shipments: not given back", not_given_back),
+)
