@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from chassis.errors import ERRORS
+from chassis.errors import ERRORS, Fault
 from gateway import idempotency, openapi_problems, openapi_words, problems
 from gateway.call import Access, Route
 from gateway.fields import Code, OrderId
@@ -209,7 +209,7 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
         *(["WWW-Authenticate"] if status == 401 else []),
         *(["Accept", "Accept-Encoding"] if status == 415 else []),
         *(["Retry-After"] if status in (429, 503) or "idempotency_key_in_use" in codes else []),
-        *(["Idempotent-Replayed"] if any(kind.http_status == 409 and not kind.is_retryable for kind in kinds) else []),
+        *(["Idempotent-Replayed"] if route.method == "POST" and any(map(_is_kept, codes)) else []),
     ]
     narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
     schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]}
@@ -219,6 +219,10 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
         "headers": _headers(route, *more),
         "content": {problems.MEDIA_TYPE: {"schema": schema, "examples": examples}},
     }
+
+
+def _is_kept(code: str) -> bool:
+    return Fault(code, "").is_kept
 
 
 def _headers(route: Route, *more: str) -> Schema:

@@ -90,6 +90,20 @@ def test_every_code_is_told_where_a_route_can_meet_it() -> None:
     assert {code for told in problems for code in told["code"]["enum"]} == ERRORS.keys() - met_by_no_route
 
 
+def test_a_refusal_that_is_kept_may_be_a_replayed_one() -> None:
+    posts = [path["post"] for path in DOCUMENT["paths"].values() if "post" in path]
+    marked = {
+        (operation["operationId"], status)
+        for operation in posts
+        for status, response in operation["responses"].items()
+        if int(status) >= 400 and "Idempotent-Replayed" in response["headers"]
+    }
+
+    ended = {(name, status) for name in ("cancel_shipment", "dispatch_shipment") for status in ("404", "409")}
+    moved = {(name, "409") for name in ("record_movement", "record_batch", "record_transfer")}
+    assert marked == ended | moved
+
+
 def test_every_call_field_parameter_and_event_is_told_in_words() -> None:
     operations = [*OPERATIONS.values(), *(event["post"] for event in DOCUMENT["webhooks"].values())]
     parameters = [parameter for told in operations for parameter in told["parameters"] if "$ref" not in parameter]
