@@ -33,7 +33,7 @@ check: $(VENV)/.dev-ready ## Check style, types, generated code and the rules of
 		&& diff -r -x __pycache__ "$$fresh" gen || { echo "gen/ is not what proto/ makes: make proto"; exit 1; }
 	@$(BIN)/pytest -q tests/test_house_rules.py
 
-bench: $(VENV)/.bench-ready ## Measure Skutrail beside pgbench and a monolith (40 minutes; bench/README.md)
+bench: $(VENV)/.bench-ready ## Measure Skutrail beside pgbench and a monolith (45 minutes; bench/README.md)
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-quick: $(VENV)/.bench-ready ## The same steps, each as short as can be: that it works, not how fast

@@ -6,5 +6,6 @@ plan.py          what is run, how long
 competitors.py   who competes: each is a way to load it and a ledger to check
 rounds.py        the turns: load, settle, check, for everyone in every repetition
 check.py         the ledger against what was accepted
+shipments.py     from the request to the stock to the label; check_shipments.py checks that
 bars.py          what was promised, and whether it holds
 """

@@ -1,17 +1,19 @@
-"""The bars: what was promised, what this run measured, and whether that holds. All but memory are ratios of one run."""
+"""The bars: what was promised, what this run measured, and whether that holds. Most are ratios of one run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.competitors import BATCHED, GRPC, MONOLITH, PGBENCH, READ, REST
 from bench.lines import Cell, Line, ratio
 from bench.memory import FLAT_RISE_MAX
+from bench.milestones import ALLOCATED
 from bench.plan import HOT, SPREAD
-from bench.results import CHAIN, Results
+from bench.results import CHAIN, GROWTH, LEDGER, SHIPMENTS, Results
 
 MEMORY_MB_MAX = 600
+ALLOCATED_P99_MS_MAX = 500
 CLIENTS, MANY_CLIENTS = 64, 256
 ENTRIES = 5_000_000
 
@@ -30,7 +32,8 @@ class Bar:
 
 
 def judge(results: Results) -> list[Bar]:
-    return [*_against_others(results), *_of_our_own(results), *_of_growth(results)]
+    """The bars of the groups that were run."""
+    return [bar for group in results.groups for judge_group in _JUDGES[group] for bar in judge_group(results)]
 
 
 def _against_others(results: Results) -> Iterator[Bar]:
@@ -67,6 +70,9 @@ def _of_growth(results: Results) -> Iterator[Bar]:
     longest, empty = by_length.get(ENTRIES), by_length.get(0)
     share = ratio(longest, empty) if longest and empty else None
     yield _at_least("writes/s with 5,000,000 entries / empty", 0.9, share)
+
+
+def _of_memory(results: Results) -> Iterator[Bar]:
     memory = results.memory if results.memory and not results.memory.line.is_void else None
     if memory is None:
         yield Bar("memory under load", f"<= {MEMORY_MB_MAX} MB, flat", "-", None)
@@ -75,6 +81,32 @@ def _of_growth(results: Results) -> Iterator[Bar]:
     yield Bar("memory under load", f"<= {MEMORY_MB_MAX} MB", f"{peak_mb:.0f} MB", peak_mb <= MEMORY_MB_MAX)
     flat = f"rises <= {FLAT_RISE_MAX:.0%}"
     yield Bar(f"memory over {minutes:.1f} minutes", flat, f"{rise:+.1%}", memory.is_flat)
+
+
+def _of_shipments(results: Results) -> Iterator[Bar]:
+    for skus, name, per_second_min in ((SPREAD, "spread", 300), (HOT, "hot", 200)):
+        line = results.shipping_line(Cell(skus, results.plan.shipping_clients))
+        measured = _of(line, lambda line: line.journey(ALLOCATED).per_second)
+        told = "-" if measured is None else f"{measured:,.0f}/s"
+        is_met = None if measured is None else measured >= per_second_min
+        yield Bar(f"shipments to allocated, {name}", f">= {per_second_min}/s", told, is_met)
+    pace = results.plan.paced_per_second
+    paced = results.shipping_line(Cell(SPREAD, 0, per_second=pace))
+    what, bar = f"p99 to allocated, {pace}/s offered", f"<= {ALLOCATED_P99_MS_MAX} ms, none refused"
+    if paced is None or paced.is_void:
+        yield Bar(what, bar, "-", None)
+        return
+    p99_ms = paced.journey(ALLOCATED).p99_ms
+    # Whoever refuses what is offered is fast with the rest.
+    is_met = p99_ms <= ALLOCATED_P99_MS_MAX and not paced.errors
+    yield Bar(what, bar, f"{p99_ms:,.0f} ms, {paced.errors} refused", is_met)
+
+
+_JUDGES: Mapping[str, Sequence[Callable[[Results], Iterator[Bar]]]] = {
+    LEDGER: (_against_others, _of_our_own, _of_memory),
+    GROWTH: (_of_growth,),
+    SHIPMENTS: (_of_shipments,),
+}
 
 
 def _p50_ms(line: Line) -> float:

@@ -12,11 +12,11 @@ import random
 import sys
 import time
 from dataclasses import dataclass, field
-from statistics import quantiles
 from typing import Any
 
 import uvloop
 
+from bench.lines import percentiles
 from chassis import rpc
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
@@ -79,13 +79,13 @@ def _request(movements: int, skus: int, tenant: str) -> inventory_pb2.RecordMove
 
 
 def _told(tally: Tally, took_s: float) -> dict[str, float]:
-    cuts = quantiles(tally.call_s, n=100, method="inclusive") if len(tally.call_s) > 1 else [0.0] * 99
+    p50_s, p99_s = percentiles(tally.call_s)
     return {
         "sent": tally.sent,
         "accepted": tally.accepted,
         "seconds": took_s,
-        "p50_ms": cuts[49] * 1000,
-        "p99_ms": cuts[98] * 1000,
+        "p50_ms": p50_s * 1000,
+        "p99_ms": p99_s * 1000,
     }
 
 

@@ -9,18 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bench import product as products
 from bench.competitors import Competitor, Ledger, opened, rest
 from bench.lines import Cell, Line
 from bench.load import Generators
 from bench.plan import HOT, SPREAD, Plan
-from bench.product import Product
+from bench.product import Product, Start
 from bench.rounds import Report, Turn, take_turns, warm_up
 
 
-async def of_the_chain(plan: Plan, http: Path, report: Report) -> AsyncGenerator[Line, None]:
+async def of_the_chain(plan: Plan, start: Start, http: Path, report: Report) -> AsyncGenerator[Line, None]:
     """One hot SKU whose chain, and with it the trail, gets longer."""
-    async with _alone(http) as (_, _, ledger, competitor):
+    async with _alone(start, http) as (_, _, ledger, competitor):
         await warm_up([competitor], report)
         for length in plan.chain_lengths:
             if length and length < await ledger.longest_chain():
@@ -30,9 +29,9 @@ async def of_the_chain(plan: Plan, http: Path, report: Report) -> AsyncGenerator
             yield await _measure(plan, competitor, Cell(HOT, plan.growth_clients), report, entries=length)
 
 
-async def of_tenants_and_skus(plan: Plan, http: Path, report: Report) -> AsyncGenerator[Line, None]:
+async def of_tenants_and_skus(plan: Plan, start: Start, http: Path, report: Report) -> AsyncGenerator[Line, None]:
     """The same number of chains shared by more and more API keys, each of an account of its own; then more chains."""
-    async with _alone(http) as (product, generators, ledger, competitor):
+    async with _alone(start, http) as (product, generators, ledger, competitor):
         await warm_up([competitor], report)
         for tenants in plan.tenant_counts:
             many = rest(product, generators, ledger, await product.create_api_keys(tenants))
@@ -45,9 +44,9 @@ async def of_tenants_and_skus(plan: Plan, http: Path, report: Report) -> AsyncGe
 
 
 @asynccontextmanager
-async def _alone(http: Path) -> AsyncIterator[tuple[Product, Generators, Ledger, Competitor]]:
+async def _alone(start: Start, http: Path) -> AsyncIterator[tuple[Product, Generators, Ledger, Competitor]]:
     async with (
-        products.running() as product,
+        start() as product,
         opened(product.database_url("skutrail_inventory"), product.settle) as ledger,
     ):
         generators = Generators(product.folder, http)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, quantiles
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,12 @@ class Cell:
     flush_ms: int = 0
     """Added to each flush of the log (commit_delay), the shape of a cloud disk."""
     tenants: int = 1
+    per_second: int = 0
+    """Offered at this pace, whatever comes of it; 0: as fast as the clients are answered."""
+
+    @property
+    def offered(self) -> str:
+        return f"{self.per_second}/s" if self.per_second else f"{self.clients} clients"
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,18 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Journey:
+    """From the creation of shipments to one event of each."""
+
+    per_second: float
+    """From the first creation to the last such event."""
+    p50_ms: float
+    p99_ms: float
+    heard_p99_ms: float
+    """Until a subscriber heard of it: its commit and its publication included."""
+
+
+@dataclass(frozen=True)
 class Findings:
     """What the checker found behind a load. Without faults every accepted answer is in the ledger, once, in order."""
 
@@ -56,6 +74,8 @@ class Sample:
     """From the end of the load until the outbox was empty and every consumer idle."""
     cpu_us: Mapping[str, float]
     """CPU time per accepted movement, by process, from the start of the load until it had settled."""
+    journeys: Mapping[str, Journey] = field(default_factory=dict)
+    """By type of event, where shipments were made."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +122,16 @@ class Line:
         names = self.taken[0].cpu_us if self.taken else ()
         return {name: _median(sample.cpu_us[name] for sample in self.taken) for name in names}
 
+    def journey(self, event_type: str) -> Journey:
+        """Every figure the median of its own."""
+        taken = [sample.journeys[event_type] for sample in self.taken]
+        return Journey(
+            per_second=_median(one.per_second for one in taken),
+            p50_ms=_median(one.p50_ms for one in taken),
+            p99_ms=_median(one.p99_ms for one in taken),
+            heard_p99_ms=_median(one.heard_p99_ms for one in taken),
+        )
+
     @property
     def faults(self) -> Sequence[str]:
         lost = ["a load failed"] if None in self.samples else [] if self.samples else ["not measured"]
@@ -117,6 +147,12 @@ def ratio(ours: Line, theirs: Line) -> float | None:
         return None
     pairs = zip(ours.taken, theirs.taken, strict=False)
     return _median(one.load.per_second / other.load.per_second for one, other in pairs if other.load.accepted)
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    cuts = quantiles(values, n=100, method="inclusive") if len(values) > 1 else [*values, 0.0][:1] * 99
+    return cuts[49], cuts[98]
 
 
 def _median(values: Iterable[float]) -> float:

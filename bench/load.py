@@ -1,4 +1,4 @@
-"""Runs the load generators: wrk (or k6), pgbench, and our own gRPC caller. Each ends by itself, and in time."""
+"""Runs the load generators: wrk (or k6), pgbench, our own caller and pacer. Each ends by itself, and in time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from statistics import quantiles
 
-from bench.lines import Cell, Load
+from bench.lines import Cell, Load, percentiles
 from cli.local import postgres
 from cli.local.children import spawn, tail
 
@@ -40,7 +39,7 @@ class Generators:
     http: Path
 
     async def http_load(self, url: str, cell: Cell, *, kind: str, api_keys: Path, seconds: int, tag: str) -> Load:
-        """`kind`: write (POST ledger) or read (GET balance)."""
+        """`kind`: write (POST ledger), read (GET balance) or ship (POST shipments)."""
         if self.http.name == "wrk":
             command = _wrk(self.http, url, cell, kind=kind, api_keys=api_keys, seconds=seconds, tag=tag)
         else:
@@ -50,6 +49,11 @@ class Generators:
         # The last requests were sent when the time was over, and took about as long as any other.
         accepted = told["answered"] - told["refused"]
         return Load(int(told["sent"]), int(accepted), seconds + p50_ms / 1000, p50_ms, p99_ms)
+
+    async def paced_load(self, url: str, cell: Cell, *, api_keys: Path, seconds: int, tag: str) -> Load:
+        """Shipments, so many a second."""
+        arguments = (url, seconds, cell.per_second, cell.skus, tag, api_keys)
+        return await self._own_load("bench.pacer", arguments, seconds)
 
     async def pgbench_load(self, url: str, script: str, cell: Cell, *, movements: int, seconds: int, tag: str) -> Load:
         """`movements`: how many one transaction of the script records."""
@@ -77,7 +81,10 @@ class Generators:
 
     async def grpc_load(self, address: str, cell: Cell, *, movements: int, tenant: str, seconds: int, tag: str) -> Load:
         arguments = (address, seconds, cell.clients, movements, cell.skus, tenant, tag)
-        command = [sys.executable, "-m", "bench.caller", *map(str, arguments)]
+        return await self._own_load("bench.caller", arguments, seconds)
+
+    async def _own_load(self, module: str, arguments: Sequence[object], seconds: int) -> Load:
+        command = [sys.executable, "-m", module, *map(str, arguments)]
         told = _last_json(await self._run(command, seconds))
         return Load(int(told["sent"]), int(told["accepted"]), told["seconds"], told["p50_ms"], told["p99_ms"])
 
@@ -140,8 +147,8 @@ def _number(pattern: str, output: str) -> float:
 
 def _percentiles_ms(logs: Path) -> tuple[float, float]:
     """Of pgbench's log: client, transaction, microseconds, …"""
-    cuts = quantiles(_microseconds(logs.iterdir()), n=100, method="inclusive")
-    return cuts[49] / 1000, cuts[98] / 1000
+    p50_us, p99_us = percentiles(_microseconds(logs.iterdir()))
+    return p50_us / 1000, p99_us / 1000
 
 
 def _microseconds(files: Iterable[Path]) -> list[int]:

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+import psycopg
 
-from bench.check import Connection
 from bench.product import Product
 from cli.local import nats
 
@@ -24,12 +24,9 @@ FLAGS = (
 FLUSHES = 200
 
 
-async def describe(product: Product, server: Connection, http: Path) -> Mapping[str, str]:
+async def describe(product: Product, http: Path) -> Mapping[str, str]:
     """Facts by name, in the order to print them."""
-    row = await (await server.execute("SELECT current_setting('server_version')")).fetchone()
-    assert row is not None
-    flags = await server.execute("SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [[*FLAGS]])
-    settings: dict[str, str] = dict(await flags.fetchall())
+    settings = await _settings(product.stack.postgres_url)
     memory_gib = psutil.virtual_memory().total / 2**30
     return {
         "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -37,13 +34,21 @@ async def describe(product: Product, server: Connection, http: Path) -> Mapping[
         "machine": f"{os.cpu_count()} x {_cpu()}, {memory_gib:.0f} GiB, {platform.system()} {platform.release()}",
         "disk": f"{_filesystem(product.folder)}, one fdatasync takes {_flush_us(product.folder):.0f} us",
         "load on arrival": f"{os.getloadavg()[0]:.2f} (what else ran on the machine)",
-        "postgres": f"{row[0]}; " + ", ".join(f"{name}={settings[name]}" for name in FLAGS),
+        "postgres": f"{settings['server_version']}; " + ", ".join(f"{name}={settings[name]}" for name in FLAGS),
         "nats-server": f"{_first_line(str(nats.binary()), '--version')}; {_nats_durability(product)}",
         "load generator": _first_line(str(http), "-v" if http.name == "wrk" else "version"),
         "python": ", ".join([platform.python_version(), *(f"{name} {_version(name)}" for name in PACKAGES)]),
         "lifted": "the rate limit of the REST door (SKUTRAIL_RATE_LIMIT=off), and of its log lines ninety-nine in a "
         "hundred (SKUTRAIL_LOG_EVERY=100); everything else is as delivered",
     }
+
+
+async def _settings(url: str) -> Mapping[str, str]:
+    async with await psycopg.AsyncConnection.connect(url) as server:
+        rows = await server.execute(
+            "SELECT name, current_setting(name) FROM pg_settings WHERE name = ANY(%s)", [["server_version", *FLAGS]]
+        )
+        return dict(await rows.fetchall())
 
 
 def _commit() -> str:

@@ -25,11 +25,18 @@ class Plan:
     growth_clients: int
     memory_s: int
     memory_every_s: int
+    shipping_s: int
+    """Of one load of shipments."""
+    shipping_clients: int
+    paced_s: int
+    paced_per_second: int
+    drain_s: int
+    """For so long it is waited for their labels."""
 
 
 FULL = Plan(
     name="full",
-    limit_s=40 * 60,
+    limit_s=45 * 60,
     seconds=4,
     repetitions=3,
     clients=(1, 8, 64, 256),
@@ -43,6 +50,11 @@ FULL = Plan(
     growth_clients=64,
     memory_s=10 * 60,
     memory_every_s=5,
+    shipping_s=5,
+    shipping_clients=64,
+    paced_s=20,
+    paced_per_second=100,
+    drain_s=90,
 )
 
 QUICK = Plan(
@@ -61,4 +73,9 @@ QUICK = Plan(
     growth_clients=64,
     memory_s=3,
     memory_every_s=1,
+    shipping_s=1,
+    shipping_clients=64,
+    paced_s=3,
+    paced_per_second=100,
+    drain_s=60,
 )

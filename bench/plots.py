@@ -33,7 +33,7 @@ PANEL = (5.2, 3.6)
 def draw(results: Results, folder: Path) -> list[Path]:
     """Writes what there are figures for; returns the files."""
     with mpl.rc_context(STYLE):
-        files = [_clients(results, folder / "clients.svg")]
+        files = [_clients(results, folder / "clients.svg")] if results.lines else []
         if results.growth:
             files.append(_growth(results, folder / "growth.svg"))
         if results.memory:

@@ -9,8 +9,8 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -99,6 +99,9 @@ class Product:
         streams = [stream.config.name for stream in await js.streams_info()]
         consumers = [one for name in streams if name for one in await js.consumers_info(name)]
         return any(one.num_pending or one.num_ack_pending for one in consumers)
+
+
+Start = Callable[[], AbstractAsyncContextManager[Product]]
 
 
 @asynccontextmanager

@@ -10,14 +10,23 @@ from typing import Any
 from bench.bars import Bar, judge
 from bench.competitors import BATCHED, GRPC, PGBENCH
 from bench.lines import Line
+from bench.milestones import ALLOCATED, LABEL_READY
 from bench.results import Results
 
 HEADINGS = ("", "SKUs", "clients", "flush", "per s", "p50 ms", "p99 ms", "errors", "/ pgbench", "settled s", "check")
 
+SHIPPING_HEADINGS = (
+    *("", "offered", "accepted/s", "allocated/s", "p50 ms", "p99 ms", "heard p99"),
+    *("label_ready/s", "p50 ms", "p99 ms", "heard p99", "errors", "settled s", "check"),
+)
+
 
 def as_text(results: Results) -> str:
     return "\n".join(
-        [*_head(results), *_lines(results), *_growth(results), *_memory(results), *_bars(results), *_voids(results), ""]
+        [
+            *(*_head(results), *_lines(results), *_growth(results), *_memory(results), *_shipments(results)),
+            *(*_bars(results), *_voids(results), ""),
+        ]
     )
 
 
@@ -32,6 +41,7 @@ def as_json(results: Results) -> str:
             "lines": [_described(results, line) for line in results.lines],
             "growth": {what: [_described(results, line) for line in lines] for what, lines in results.growth.items()},
             "memory": memory and asdict(memory) | {"peak_mb": memory.peak_mb, "rise": memory.rise},
+            "shipments": [_described(results, line) for line in results.shipments],
             "bars": [asdict(bar) | {"verdict": bar.verdict} for bar in judge(results)],
         },
         indent=1,
@@ -49,7 +59,8 @@ def _described(results: Results, line: Line) -> dict[str, Any]:
         "cpu_us": line.cpu_us,
         "ratio_to_pgbench": _to_pgbench(results, line),
     }
-    return asdict(line) | {"median": medians}
+    journeys = {kind: asdict(line.journey(kind)) for kind in (line.taken[0].journeys if line.taken else ())}
+    return asdict(line) | {"median": medians | {"journeys": journeys}}
 
 
 def _head(results: Results) -> Iterator[str]:
@@ -61,6 +72,8 @@ def _head(results: Results) -> Iterator[str]:
 
 
 def _lines(results: Results) -> Iterator[str]:
+    if not results.lines:
+        return
     yield f"Median of {results.plan.repetitions}, {results.plan.seconds} s each; CPU: us per movement, by process"
     yield ""
     rows = [(_row(results, line), _cpu(line)) for line in results.lines]
@@ -119,6 +132,33 @@ def _memory(results: Results) -> Iterator[str]:
     yield ""
 
 
+def _shipments(results: Results) -> Iterator[str]:
+    if not results.shipments:
+        return
+    plan = results.plan
+    yield (
+        f"Shipments, median of {plan.repetitions}, {plan.shipping_s} s each, paced {plan.paced_s} s; ms since their"
+        " creation; CPU: us per shipment, by process"
+    )
+    yield ""
+    rows = [(_shipping_row(line), _cpu(line)) for line in results.shipments]
+    table = _table(SHIPPING_HEADINGS, [row for row, _ in rows])
+    yield next(table) + "  CPU"
+    for text, (_, cpu) in zip(table, rows, strict=True):
+        yield f"{text}  {cpu}"
+    yield ""
+
+
+def _shipping_row(line: Line) -> tuple[str, ...]:
+    asked = (f"{line.cell.skus:,} SKUs" if line.cell.skus > 1 else "one SKU", line.cell.offered)
+    if line.is_void:
+        return (*asked, *"-" * 9, f"{line.errors}", "-", "VOID")
+    journeys = [line.journey(kind) for kind in (ALLOCATED, LABEL_READY)]
+    figures = [(one.per_second, one.p50_ms, one.p99_ms, one.heard_p99_ms) for one in journeys]
+    told = [f"{figure:,.0f}" for figure in (line.per_second, *figures[0], *figures[1])]
+    return (*asked, *told, f"{line.errors}", f"{line.settled_s:.1f}", "ok")
+
+
 def _bars(results: Results) -> Iterator[str]:
     yield "Bars"
     yield ""
@@ -136,7 +176,7 @@ def _counted(bars: Sequence[Bar]) -> str:
 def _voids(results: Results) -> Iterator[str]:
     for line in results.all_lines:
         for fault in line.faults:
-            yield f"VOID: {line.competitor}, {line.cell.skus:,} SKUs, {line.cell.clients} clients: {fault}"
+            yield f"VOID: {line.competitor}, {line.cell.skus:,} SKUs, {line.cell.offered}: {fault}"
     for trouble in results.trouble:
         yield f"INCOMPLETE: {trouble}"
 

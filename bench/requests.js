@@ -9,6 +9,9 @@ import exec from 'k6/execution';
 import http from 'k6/http';
 
 const { URL, KIND, TAG, SKUS } = __ENV;
+const SHIP_TO = {
+  name: 'Ada Lovelace', line1: '1 Shoreline Dr', city: 'Seattle', state: 'WA', postal: '98101', country: 'US',
+};
 const API_KEYS = open(__ENV.API_KEYS_FILE).trim().split('\n');
 
 export const options = {
@@ -32,7 +35,13 @@ export default function () {
     return;
   }
   headers['Content-Type'] = 'application/json';
-  headers['Idempotency-Key'] = `${TAG}-${exec.vu.idInTest}-${exec.vu.iterationInInstance}`;
+  const key = `${TAG}-${exec.vu.idInTest}-${exec.vu.iterationInInstance}`;
+  headers['Idempotency-Key'] = key;
+  if (KIND === 'ship') {
+    const shipment = { order_id: key, ship_to: SHIP_TO, line_items: [{ sku, qty: 1 + Math.floor(Math.random() * 3) }] };
+    http.post(`${URL}/v1/shipments`, JSON.stringify(shipment), { headers });
+    return;
+  }
   const movement = { sku, warehouse: 'SEA-1', qty: 1, reason: 'receipt', reference: 'PO-2026-00814' };
   http.post(`${URL}/v1/inventory/ledger`, JSON.stringify(movement), { headers });
 }

@@ -1,4 +1,4 @@
--- What wrk sends: a movement under a key of its own per request, or the read of a balance.
+-- What wrk sends: a movement or a shipment under a key of its own per request, or the read of a balance.
 --
 --   wrk -t1 -cCLIENTS -dSECONDS+1 -s requests.lua URL -- SECONDS KIND TAG SKUS API_KEYS_FILE
 --
@@ -27,10 +27,22 @@ function init(arguments)
   math.randomseed(tonumber(moment.ns) + math.floor(now_s() * 1000) % 100000)
 end
 
-local function write(sku, head)
-  local body = '{"sku":"SKU-' .. sku .. '","warehouse":"SEA-1","qty":1,"reason":"receipt","reference":"PO-2026-00814"}'
-  return "POST /v1/inventory/ledger HTTP/1.1\r\n" .. head .. "Content-Type: application/json\r\nIdempotency-Key: "
+local function post(path, head, body)
+  return "POST " .. path .. " HTTP/1.1\r\n" .. head .. "Content-Type: application/json\r\nIdempotency-Key: "
     .. tag .. "-" .. asked .. "\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
+end
+
+local function write(sku, head)
+  return post("/v1/inventory/ledger", head, '{"sku":"SKU-' .. sku
+    .. '","warehouse":"SEA-1","qty":1,"reason":"receipt","reference":"PO-2026-00814"}')
+end
+
+local SHIP_TO = '{"name":"Ada Lovelace","line1":"1 Shoreline Dr","city":"Seattle","state":"WA","postal":"98101",'
+  .. '"country":"US"}'
+
+local function ship(sku, head)
+  return post("/v1/shipments", head, '{"order_id":"' .. tag .. "-" .. asked .. '","ship_to":' .. SHIP_TO
+    .. ',"line_items":[{"sku":"SKU-' .. sku .. '","qty":' .. math.random(3) .. "}]}")
 end
 
 local function read(sku, head)
@@ -47,6 +59,7 @@ function request()
   local head = heads[math.random(#heads)]
   local sku = math.random(skus)
   if kind == "read" then return read(sku, head) end
+  if kind == "ship" then return ship(sku, head) end
   return write(sku, head)
 end
 

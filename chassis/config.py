@@ -19,7 +19,7 @@ def _read_key(text: str) -> bytes:
 Key = Annotated[bytes, BeforeValidator(_read_key)]
 
 
-class Settings(BaseSettings):
+class ProcessSettings(BaseSettings):
     """What every process takes. Each field is an environment variable SKUTRAIL_<NAME>."""
 
     model_config = SettingsConfigDict(
@@ -29,6 +29,11 @@ class Settings(BaseSettings):
     )
 
     log_level: str = "info"
+
+
+class Settings(ProcessSettings):
+    """What every process with a database takes."""
+
     # postgresql://role:password@host:port/database, with the role that may do only what the process does.
     database_url: str
 

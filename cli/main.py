@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli import doctor, export, keys, parked, republish, verify
+from cli import doctor, export, keys, parked, rebuild, republish, verify
 
 app = typer.Typer(
     name="skutrail",
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(keys.app, name="keys", help="Create, list and revoke API keys.")
 app.add_typer(parked.app, name="parked", help="List the events that no handler could take, and hand them back.")
+app.add_typer(rebuild.app, name="rebuild", help="Build a projection again from the events that are kept.")
 
 app.command()(doctor.doctor)
 app.command()(republish.republish)

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from gateway import batches, door, inventory, openapi, operate, orders, pages, shipments, verifying, webhooks
+from gateway import (
+    batches,
+    door,
+    inventory,
+    openapi,
+    operate,
+    orders,
+    pages,
+    shipments,
+    sourcing,
+    verifying,
+    warehouses,
+    webhooks,
+)
 from gateway.access import Gatekeeper
 from gateway.call import UPSTREAM, Access, Route
 from gateway.cursors import Cursors
@@ -19,6 +32,7 @@ from gateway.requests import (
     LabelQuery,
     LedgerQuery,
     LevelsQuery,
+    NewShipmentQuery,
     OrdersQuery,
     PageQuery,
     ShipmentsQuery,
@@ -29,6 +43,9 @@ from gateway.upstream import Upstream
 _KEY, _LINK, _OPEN = Access.KEY, Access.KEY_OR_LINK, Access.OPEN
 # What stands beside the ids of a path is no id: GET on it is the wrong verb, not an unknown object.
 _ENTRY = "/v1/inventory/ledger/{id:(?!batch$)[^/]+}"
+_SHIPMENT = "/v1/shipments/{id}"
+# A code of the ledger may hold what a part of a path may not, braces for one, and comes percent-encoded.
+_WAREHOUSE = "/v1/warehouses/{code:[^/]+}"
 _WEBHOOK = "/v1/webhooks/{id:(?!subscribe$|event-types$)[^/]+}"
 _ASSET = "/docs/assets/{version}/{name}"
 
@@ -43,12 +60,19 @@ ROUTES = (
     Route("GET",    "/v1/inventory/balance",      inventory.get_balance,        _KEY,  BalanceQuery),
     Route("GET",    "/v1/inventory/levels",       inventory.list_levels,        _KEY,  LevelsQuery),
     Route("GET",    "/v1/inventory/verify",       verifying.verify_chain,       _KEY,  VerifyQuery),
-    Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY),
+    Route("GET",    "/v1/warehouses",             warehouses.list_warehouses,   _KEY,  PageQuery),
+    Route("GET",    _WAREHOUSE,                   warehouses.get_warehouse,     _KEY),
+    Route("PUT",    _WAREHOUSE,                   warehouses.put_warehouse,     _KEY),
+    Route("POST",   "/v1/shipments",              shipments.create_shipment,    _KEY,  NewShipmentQuery),
     Route("GET",    "/v1/shipments",              shipments.list_shipments,     _KEY,  ShipmentsQuery),
-    Route("GET",    "/v1/shipments/{id}",         shipments.get_shipment,       _KEY),
-    Route("GET",    "/v1/shipments/{id}/label",   shipments.get_label,          _LINK, LabelQuery,  "application/pdf"),
+    Route("GET",    _SHIPMENT,                    shipments.get_shipment,       _KEY),
+    Route("GET",    _SHIPMENT + "/allocation",    sourcing.get_allocation,      _KEY),
+    Route("POST",   _SHIPMENT + "/cancel",        shipments.cancel_shipment,    _KEY,  is_bare=True),
+    Route("POST",   _SHIPMENT + "/dispatch",      shipments.dispatch_shipment,  _KEY,  is_bare=True),
+    Route("GET",    _SHIPMENT + "/label",         shipments.get_label,          _LINK, LabelQuery,  "application/pdf"),
     Route("GET",    "/v1/orders",                 orders.list_orders,           _KEY,  OrdersQuery),
     Route("GET",    "/v1/orders/{id}",            orders.get_order,             _KEY),
+    Route("GET",    "/v1/orders/{id}/lines",      orders.list_order_lines,      _KEY,  PageQuery),
     Route("GET",    "/v1/webhooks",               webhooks.list_subscriptions,  _KEY,  PageQuery),
     Route("POST",   "/v1/webhooks/subscribe",     webhooks.subscribe,           _KEY),
     Route("GET",    "/v1/webhooks/event-types",   webhooks.list_event_types,    _KEY),

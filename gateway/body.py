@@ -61,6 +61,8 @@ def canonical(value: Any) -> bytes:
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
+EMPTY_OBJECT = Body({}, canonical({}))
+
 
 def _refuse(detail: str) -> NoReturn:
     raise Fault("malformed_json", detail)

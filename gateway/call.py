@@ -58,6 +58,8 @@ class Route:
     access: Access = Access.KEY
     query: type[Strict] = NoQuery
     produces: str = "application/json"
+    # True: the path says it all. No body is needed, and none but an empty object is taken.
+    is_bare: bool = False
 
 
 def respond(value: Mapping[str, Any], *, status: int = 200, location: str = "") -> web.Response:

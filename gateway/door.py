@@ -39,13 +39,13 @@ async def _call(route: Route, request: web.Request) -> Call:
     media.refuse_unacceptable(request, route.produces)
     raw_query = request.raw_path.partition("?")[2]
     asked = query.read(route.query, raw_query)
-    if not all(_ID.fullmatch(part) for part in request.match_info.values()):
+    if "id" in request.match_info and not _ID.fullmatch(request.match_info["id"]):
         raise Fault("not_found", "There is no such object.")
     upstream = request.app[UPSTREAM]
-    if route.method not in ("POST", "PATCH"):
+    if route.method not in ("POST", "PUT", "PATCH"):
         return Call(tenant_id, upstream, request, asked, None, None)
-    parsed = await _parsed_body(request)
-    if route.method == "PATCH":  # what it asks for is the same the second time: it needs no key
+    parsed = await _parsed_body(route, request)
+    if route.method != "POST":  # what it asks for is the same the second time: it needs no key
         return Call(tenant_id, upstream, request, asked, parsed.value, None)
     return Call(tenant_id, upstream, request, asked, parsed.value, _key(route, request, raw_query, parsed.canonical))
 
@@ -65,9 +65,15 @@ def _tenant_of(route: Route, request: web.Request) -> str:
     raise caller
 
 
-async def _parsed_body(request: web.Request) -> body.Body:
+async def _parsed_body(route: Route, request: web.Request) -> body.Body:
+    if not route.is_bare:
+        media.refuse_unsupported(request)
+        return body.parse(await request.app[INTAKE].read(request))
+    sent = await request.app[INTAKE].read(request)
+    if not sent:
+        return body.EMPTY_OBJECT  # whatever Content-Type says of nothing
     media.refuse_unsupported(request)
-    return body.parse(await request.app[INTAKE].read(request))
+    return body.parse(sent)
 
 
 def _key(route: Route, request: web.Request, raw_query: str, canonical: bytes) -> common_pb2.IdempotencyKey:

@@ -15,18 +15,18 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from chassis.errors import ERRORS
+from chassis.errors import ERRORS, Fault
 from gateway import idempotency, openapi_problems, openapi_words, problems
 from gateway.call import Access, Route
+from gateway.fields import Code, OrderId
 from gateway.openapi_calls import CALLS, Described
 from gateway.openapi_events import deliveries
-from gateway.openapi_examples import ANSWERED, ASKED, SENT
+from gateway.openapi_examples import ANSWERED, ASKED, REHEARSED, SENT
 from gateway.openapi_groups import DESCRIPTION, GROUPS, group_of
 from gateway.openapi_headers import BUDGET, HEADERS
 from gateway.openapi_links import links
 from gateway.openapi_schemas import Schema, Schemas, parameters
 from gateway.pages import Listing
-from gateway.requests import OrderId
 from gateway.writes import Write
 
 DOCUMENT = web.AppKey("DOCUMENT", bytes)
@@ -37,8 +37,9 @@ _SENT_KEY = {
     "description": "1 to 255 visible ASCII characters. Where it is absent one is made, unless the operator demands it.",
     "schema": {"type": "string", "pattern": idempotency.HEADER_PATTERN},
 }
-# Every id has the form of the one that callers choose themselves.
+# Every id has the form of the one that callers choose themselves; only the code of a warehouse may be more.
 _ID = TypeAdapter(OrderId).json_schema()
+_CODE = TypeAdapter(Code).json_schema()
 _SECURITY: Mapping[Access, list[Schema]] = {
     Access.KEY: [{"api_key": []}],
     Access.KEY_OR_LINK: [{"api_key": []}, {"link": []}],
@@ -126,7 +127,7 @@ def _operation(route: Route, schemas: Schemas) -> Schema:
         "parameters": [_exemplified(parameter, ASKED.get(call.name, {})) for parameter in _parameters(route)],
     }
     model = route.handler.model if isinstance(route.handler, Write) else call.body
-    if model is not None:
+    if model is not None and not route.is_bare:
         content = {"schema": schemas.body(model), **_example(SENT, call)}
         operation["requestBody"] = {"required": True, "content": {"application/json": content}}
     operation["responses"] = dict(_responses(route, call, schemas))
@@ -146,11 +147,14 @@ def _parameters(route: Route) -> list[Schema]:
 
 def _in_path(name: str, path: str) -> Schema:
     told = openapi_words.of_id(path) if name == "id" else openapi_words.PARAMETERS[name]
-    return {"name": name, "in": "path", "required": True, "description": told, "schema": _ID}
+    schema = _CODE if name == "code" else _ID
+    return {"name": name, "in": "path", "required": True, "description": told, "schema": schema}
 
 
 def _responses(route: Route, call: Described, schemas: Schemas) -> Iterator[tuple[str, Schema]]:
     yield str(call.status), _success(route, call, schemas)
+    if call.rehearsal is not None:
+        yield "200", _rehearsal(route, call, call.rehearsal(schemas))
     if call.is_document:
         yield "304", {"description": "It is still what If-None-Match names.", "headers": _headers(route, "ETag")}
     codes = sorted(_codes(route, call), key=lambda code: ERRORS[code].http_status)
@@ -173,6 +177,11 @@ def _success(route: Route, call: Described, schemas: Schemas) -> Schema:
     return response
 
 
+def _rehearsal(route: Route, call: Described, schema: Schema) -> Schema:
+    content = {route.produces: {"schema": schema, **_example(REHEARSED, call)}}
+    return {"description": "Of a dry run: what would be decided now.", "headers": _headers(route), "content": content}
+
+
 def _example(examples: Any, call: Described) -> Schema:
     return {"example": examples[call.name]} if call.name in examples else {}
 
@@ -187,7 +196,7 @@ def _codes(route: Route, call: Described) -> Iterator[str]:
         yield "not_found"
     if isinstance(route.handler, Listing):
         yield "cursor_invalid"
-    if route.method in ("POST", "PATCH"):
+    if route.method in ("POST", "PUT", "PATCH"):
         yield from _OF_BODIES
     if route.method == "POST":
         yield from _OF_KEYS
@@ -200,7 +209,7 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
         *(["WWW-Authenticate"] if status == 401 else []),
         *(["Accept", "Accept-Encoding"] if status == 415 else []),
         *(["Retry-After"] if status in (429, 503) or "idempotency_key_in_use" in codes else []),
-        *(["Idempotent-Replayed"] if any(kind.http_status == 409 and not kind.is_retryable for kind in kinds) else []),
+        *(["Idempotent-Replayed"] if route.method == "POST" and any(map(_is_kept, codes)) else []),
     ]
     narrowed = {"properties": {"status": {"const": status}, "code": {"enum": codes}}}
     schema = {"allOf": [{"$ref": "#/components/schemas/Problem"}, narrowed]}
@@ -210,6 +219,10 @@ def _refusal(route: Route, codes: list[str]) -> Schema:
         "headers": _headers(route, *more),
         "content": {problems.MEDIA_TYPE: {"schema": schema, "examples": examples}},
     }
+
+
+def _is_kept(code: str) -> bool:
+    return Fault(code, "").is_kept
 
 
 def _headers(route: Route, *more: str) -> Schema:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway import requests, shown
+from gateway import openapi_sourcing, requests, shown
 from gateway.openapi_events import UNCAUSED
 from gateway.openapi_schemas import Schema, Schemas, Shape, nullable, page_of, record, shaped
 from gateway.shown import Shown
@@ -34,6 +34,8 @@ class Described:
     # Codes of refusals of its own, beyond those of its kind.
     refusals: tuple[str, ...] = ()
     has_location: bool = False
+    # What it answers to `?dry_run=true`, where it takes that.
+    rehearsal: Shape | None = None
     # Has an ETag, and is not sent again to who holds it.
     is_document: bool = False
 
@@ -45,7 +47,9 @@ _balance = shaped(Shown(inventory_pb2.Balance))
 _level = shaped(Shown(inventory_pb2.Level))
 _shipment = shaped(shown.SHIPMENT)
 _queued = shaped(shown.QUEUED)
+_order_line = shaped(shown.ORDER_LINE)
 _order = shaped(shown.ORDER)
+_warehouse = shaped(Shown(inventory_pb2.Warehouse))
 _webhook = shaped(Shown(webhooks_pb2.Subscription, "Webhook"))
 _new_webhook = shaped(shown.NEW_WEBHOOK)
 _event_type = shaped(Shown(webhooks_pb2.EventType))
@@ -160,15 +164,41 @@ CALLS: Mapping[str, Described] = {
         "against it.",
         _verified,
     ),
+    "GET /v1/warehouses": Described(
+        "list_warehouses",
+        "List the warehouses that were described, by code",
+        "Others have stock all the same: `/v1/inventory/levels` shows them.",
+        "A page of warehouses.",
+        page_of(_warehouse),
+    ),
+    "GET /v1/warehouses/{code}": Described(
+        "get_warehouse",
+        "Read what is known of a warehouse",
+        "`not_found` for one that was never described, whatever is in it.",
+        "The warehouse.",
+        _warehouse,
+        refusals=("not_found",),
+    ),
+    "PUT /v1/warehouses/{code}": Described(
+        "put_warehouse",
+        "Describe a warehouse, wholly anew",
+        "What you leave out is as if it had never been said. The same body twice is the same as once, so it needs no "
+        "key: an `Idempotency-Key` is not looked at. What is held already stays where it is.",
+        "The warehouse as it is now.",
+        _warehouse,
+        body=requests.Warehouse,
+    ),
     "POST /v1/shipments": Described(
         "create_shipment",
         "Ask for a shipment; stock and label follow",
-        "It is taken whether there is stock or not. All lines are allocated at once, in as few warehouses as can be; "
-        "until then it waits.",
+        "It is taken whether there is stock or not. All lines are allocated at once, in as few warehouses as can be, "
+        "[chosen by these rules](/docs#sourcing); until then it waits. With `?dry_run=true` nothing is written and no "
+        "key is spent: the same body is held to the same rules, and answered with what would be decided now.",
         "Taken: it is queued, and `Location` is where to follow it.",
         _queued,
         status=202,
         has_location=True,
+        rehearsal=openapi_sourcing.plan,
     ),
     "GET /v1/shipments": Described(
         "list_shipments",
@@ -184,6 +214,32 @@ CALLS: Mapping[str, Described] = {
         "The shipment as it is now.",
         _shipment,
     ),
+    "GET /v1/shipments/{id}/allocation": Described(
+        "get_allocation",
+        "Explain where the stock of a shipment comes from",
+        "Every warehouse that was looked at when it was decided, and the rule that placed it or passed it over.",
+        "The decision by which it has what it has.",
+        openapi_sourcing.allocation,
+    ),
+    "POST /v1/shipments/{id}/cancel": Described(
+        "cancel_shipment",
+        "Call a shipment off: its stock is free again",
+        "Until it has left, in the middle of a label purchase, too: a label that was bought is given back to the "
+        "carrier. One that is canceled already is answered as it is. Send no body. After a 503 it may still be carried "
+        "out: ask again, with the same key.",
+        "Canceled: the shipment as it is then.",
+        _shipment,
+        refusals=("invalid_state",),
+    ),
+    "POST /v1/shipments/{id}/dispatch": Described(
+        "dispatch_shipment",
+        "Tell that a shipment has left: its stock is picked",
+        "Once it is `label_ready`. All that is held for it becomes picks in the ledger, in one commit, each with the "
+        "shipment's id as its `reference`. One that has left already is answered as it is. Send no body.",
+        "Shipped: the shipment as it is then.",
+        _shipment,
+        refusals=("invalid_state",),
+    ),
     "GET /v1/shipments/{id}/label": Described(
         "get_label",
         "Fetch the label, by an API key or by its signed link",
@@ -193,7 +249,7 @@ CALLS: Mapping[str, Described] = {
     ),
     "GET /v1/orders": Described(
         "list_orders",
-        "List orders, the one heard of last first",
+        "List orders, newest first",
         "All of them, or those in a state.",
         "A page of orders.",
         page_of(_order),
@@ -205,6 +261,14 @@ CALLS: Mapping[str, Described] = {
         "within a second.",
         "The order as it is now.",
         _order,
+    ),
+    "GET /v1/orders/{id}/lines": Described(
+        "list_order_lines",
+        "List what became of each SKU of an order",
+        "A row for each SKU that its shipments ask for, by SKU. The sums add up: `ordered` is `waiting`, `allocated`, "
+        "`shipped` and `canceled` together.",
+        "A page of lines.",
+        page_of(_order_line),
     ),
     "GET /v1/webhooks": Described(
         "list_webhooks",

@@ -14,7 +14,10 @@ LEDGER_KEY = "0b7a1f4e-9c3a-4f67-a5b1-8d2e4a7c9f12"
 ASKED: Mapping[str, Mapping[str, str]] = {
     "get_balance": {"sku": "SKU-0042", "warehouse": "SEA-1"},
     "verify_chain": {"sku": "SKU-0042", "warehouse": "SEA-1"},
+    "list_order_lines": {"id": "ord_5k2n9v"},
     "get_order": {"id": "ord_5k2n9v"},
+    "get_warehouse": {"code": "SEA-1"},
+    "put_warehouse": {"code": "SEA-1"},
 }
 
 SENT: Mapping[str, Any] = {
@@ -57,6 +60,18 @@ SENT: Mapping[str, Any] = {
         "qty": 20,
         "reference": "TR-0007",
     },
+    "put_warehouse": {
+        "name": "Seattle, Shoreline",
+        "address": {
+            "line1": "200 Dock St",
+            "city": "Seattle",
+            "state": "WA",
+            "postal": "98134",
+            "country": "US",
+        },
+        "coordinates": {"latitude": 47.58, "longitude": -122.335},
+        "priority": 10,
+    },
     "change_webhook": {"status": "disabled"},
 }
 
@@ -86,6 +101,7 @@ _SHIPMENT = {
         "state": "WA",
         "postal": "98101",
         "country": "US",
+        "coordinates": None,
     },
     "line_items": [{"sku": "SKU-0042", "qty": 2}],
     "carrier_hint": "ups_ground",
@@ -94,6 +110,60 @@ _SHIPMENT = {
     "allocations": [{"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 2}],
     "parcels": [],
     "error": None,
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+}
+_PARCEL = {"warehouse": "SEA-1", "tracking_number": "SBX0000000042", "label_status": "ready"}
+_BOUGHT = {
+    "label_url": "https://api.your-skutrail.example/v1/shipments/shp_8c4l1x/label?token=eyJ",
+    "carrier": "sandbox",
+    "service": "sandbox_ground",
+    "parcels": [_PARCEL],
+}
+_CANCELED = {
+    **_BOUGHT,
+    "status": "canceled",
+    "label_url": None,
+    "allocations": [],
+    "parcels": [{**_PARCEL, "label_status": "voiding"}],
+}
+_PLAN = {
+    "status": "allocated",
+    "allocations": [{"sku": "SKU-0042", "warehouse": "SEA-1", "qty": 2}],
+    "missing": [],
+    "candidates": [
+        {
+            "warehouse": "SEA-1",
+            "chosen": True,
+            "rule": "priority",
+            "priority": 10,
+            "distance_km": None,
+            "stock": [{"sku": "SKU-0042", "available": 420, "taken": 2}],
+        },
+        {
+            "warehouse": "PDX-1",
+            "chosen": False,
+            "rule": "priority",
+            "priority": 0,
+            "distance_km": None,
+            "stock": [{"sku": "SKU-0042", "available": 20, "taken": 0}],
+        },
+    ],
+}
+_WAREHOUSE = {
+    "code": "SEA-1",
+    "name": "Seattle, Shoreline",
+    "address": {
+        "line1": "200 Dock St",
+        "line2": None,
+        "city": "Seattle",
+        "state": "WA",
+        "postal": "98134",
+        "country": "US",
+    },
+    "coordinates": {"latitude": 47.58, "longitude": -122.335},
+    "priority": 10,
+    "active": True,
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
 }
@@ -157,9 +227,18 @@ ANSWERED: Mapping[str, Any] = {
         "first_broken_seq": None,
         "head_hash": "3f1c0a7be2d94c5860f7a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7",
     },
+    "list_warehouses": _page(_WAREHOUSE),
+    "get_warehouse": _WAREHOUSE,
+    "put_warehouse": _WAREHOUSE,
     "get_shipment": _SHIPMENT,
+    "get_allocation": {"shipment_id": "shp_8c4l1x", **_PLAN, "decided_at": _MOMENT},
+    "cancel_shipment": {**_SHIPMENT, **_CANCELED},
+    "dispatch_shipment": {**_SHIPMENT, **_BOUGHT, "status": "shipped"},
     "list_shipments": _page(_SHIPMENT),
     "list_orders": _page(_ORDER),
+    "list_order_lines": _page(
+        {"sku": "SKU-0042", "ordered": 2, "waiting": 0, "allocated": 2, "shipped": 0, "canceled": 0}
+    ),
     "get_webhook": _WEBHOOK,
     "list_webhooks": _page(_WEBHOOK),
     "change_webhook": {**_WEBHOOK, "status": "disabled"},
@@ -169,3 +248,6 @@ ANSWERED: Mapping[str, Any] = {
     "healthz": {"status": "ok"},
     "readyz": {"status": "ready", "away": []},
 }
+
+# What is answered to `?dry_run=true`.
+REHEARSED: Mapping[str, Any] = {"create_shipment": _PLAN}

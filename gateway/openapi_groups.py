@@ -7,7 +7,8 @@ from collections.abc import Mapping
 # In the order in which they are shown.
 GROUPS: Mapping[str, str] = {
     "Inventory": "The ledger, the balances it makes, and what is held of them.",
-    "Shipments": "From the request to the label.",
+    "Warehouses": "Where stock is, and which is taken from first. They work undescribed, too.",
+    "Shipments": "From the request to the door of the customer: stock, label, dispatch.",
     "Orders": "Where the goods of an order come from, and how far they are.",
     "Webhooks": "Who is told of what.",
     "Operating": "For whoever runs it. No key is asked for.",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from gateway.openapi_schemas import Schema
 
 _ID = {"id": "$response.body#/id"}
+_CODE = {"code": "$response.body#/code"}
 _STOCK = {"sku": "$response.body#/sku", "warehouse": "$response.body#/warehouse"}
 
 # By the name of a call: the calls that follow, and where each finds its parameters, as runtime expressions.
@@ -14,10 +15,24 @@ _LEADS_TO: Mapping[str, Mapping[str, Mapping[str, str]]] = {
     "record_movement": {"get_entry": _ID, "get_balance": _STOCK},
     "get_entry": {"get_balance": _STOCK},
     "record_transfer": {"get_entry": {"id": "$response.body#/entries/0/id"}},
-    "create_shipment": {"get_shipment": _ID, "get_label": _ID, "get_order": {"id": "$request.body#/order_id"}},
-    "get_shipment": {"get_label": _ID, "get_order": {"id": "$response.body#/order_id"}},
+    "put_warehouse": {"get_warehouse": _CODE},
+    "create_shipment": {
+        "get_shipment": _ID,
+        "get_allocation": _ID,
+        "get_label": _ID,
+        "cancel_shipment": _ID,
+        "get_order": {"id": "$request.body#/order_id"},
+    },
+    "get_shipment": {
+        "get_allocation": _ID,
+        "get_label": _ID,
+        "cancel_shipment": _ID,
+        "dispatch_shipment": _ID,
+        "get_order": {"id": "$response.body#/order_id"},
+    },
     "subscribe": {"get_webhook": _ID, "change_webhook": _ID, "delete_webhook": _ID},
     "get_webhook": {"change_webhook": _ID, "delete_webhook": _ID},
+    "get_order": {"list_order_lines": _ID},
 }
 
 

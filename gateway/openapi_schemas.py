@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 
 from chassis.wire import enum_name
 from gateway import openapi_words
-from gateway.requests import PAGE_MAX
+from gateway.fields import PAGE_MAX
 from gateway.shown import Shown
 from gateway.validation import Strict
 
@@ -31,8 +31,9 @@ _SCALARS: Mapping[int, str] = {
     FieldDescriptor.TYPE_INT32: "integer",
     FieldDescriptor.TYPE_INT64: "integer",
     FieldDescriptor.TYPE_SINT64: "integer",
+    FieldDescriptor.TYPE_DOUBLE: "number",
 }
-# What validators of requests.py know of a parameter, and its type does not say.
+# What validators of fields.py know of a parameter, and its type does not say.
 _RULES: Mapping[str, Schema] = {"limit": {"minimum": 1}}
 
 

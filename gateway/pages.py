@@ -56,4 +56,6 @@ def _bound_to(call: Call) -> Mapping[str, str]:
     resource = call.http.match_info.route.resource
     assert resource is not None, "a call is only made of a route"
     filters = call.query.model_dump(mode="json", exclude={"limit", "cursor"}, exclude_none=True)
-    return {"tenant": call.tenant_id, "route": resource.canonical, **filters}
+    # What lies within one object, such as the lines of an order, is walked there alone.
+    within = dict(call.http.match_info)
+    return {"tenant": call.tenant_id, "route": resource.canonical, **within, **filters}

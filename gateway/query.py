@@ -1,11 +1,11 @@
-"""Query strings: every parameter known, well spelled and sent once, or `invalid_parameter`."""
+"""Parameters of query and path: every one known, well spelled and sent once, or `invalid_parameter`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import lru_cache
 from typing import Any, NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from pydantic import ValidationError
 
@@ -25,6 +25,18 @@ def read(model: type[Request], raw: str) -> Request:
     if repeated:
         _refuse([FieldFault(name, "repeated", "Must be sent once.") for name in repeated])
     return _validate(model, dict(pairs))
+
+
+def read_path(model: type[Request], **parts: str) -> Request:
+    """`parts` of a path by the names of their parameters, still percent-encoded: a `%2F` is a slash in a name."""
+    return _validate(model, {name: _decoded(name, part) for name, part in parts.items()})
+
+
+def _decoded(name: str, part: str) -> str:
+    try:
+        return unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        _refuse([FieldFault(name, "bad_characters", "Must be UTF-8, percent-encoded.")])
 
 
 @lru_cache(maxsize=256)

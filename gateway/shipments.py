@@ -1,4 +1,4 @@
-"""/v1/shipments: the request, the shipment, and its label."""
+"""/v1/shipments: the request, the shipment, its label, and its two ends: it leaves, or is called off."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from chassis import rpc
-from gateway import requests
+from chassis.wire import timestamp
+from gateway import requests, sourcing
 from gateway.call import Call, respond
 from gateway.cursors import Position
 from gateway.pages import Listing, after_id
 from gateway.shown import QUEUED, SHIPMENT
-from gateway.writes import Write
-from skutrail.v1 import inventory_pb2, shipments_pb2
+from gateway.writes import RehearsedWrite, Write
+from skutrail.v1 import shipments_pb2
 
 
 async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.CreateShipmentReply, bool]:
@@ -22,8 +23,11 @@ async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.
         idempotency=call.idempotency,
         order_id=wanted.order_id,
         ship_to=shipments_pb2.Address(**wanted.ship_to.model_dump()),
-        line_items=[inventory_pb2.StockLine(sku=line.sku, qty=line.qty) for line in wanted.line_items],
+        line_items=sourcing.stock_lines(wanted),
         carrier_hint=wanted.carrier_hint,
+        allocation=sourcing.policy_name(wanted),
+        priority=wanted.priority,
+        hold_expires_at=wanted.hold_expires_at and timestamp(wanted.hold_expires_at),
     )
     reply = await rpc.call(call.upstream.shipments.CreateShipment, message)
     return reply, reply.replayed
@@ -33,11 +37,45 @@ def _show_created(_: Call, reply: shipments_pb2.CreateShipmentReply) -> web.Resp
     return respond(QUEUED(reply.shipment), status=202, location=f"/v1/shipments/{reply.shipment.id}")
 
 
-create_shipment = Write(
+create_shipment = RehearsedWrite(
     model=requests.Shipment,
     send=_create,
     stored=shipments_pb2.CreateShipmentReply,
     show=_show_created,
+    owner=lambda upstream: upstream.shipments,
+    rehearse=sourcing.plan_shipment,
+)
+
+
+async def _cancel(call: Call, _: requests.Nothing) -> tuple[shipments_pb2.ShipmentReply, bool]:
+    message = shipments_pb2.CancelShipmentRequest(tenant_id=call.tenant_id, idempotency=call.idempotency, id=call.id)
+    reply = await rpc.call(call.upstream.shipments.CancelShipment, message)
+    return reply, reply.replayed
+
+
+async def _dispatch(call: Call, _: requests.Nothing) -> tuple[shipments_pb2.ShipmentReply, bool]:
+    message = shipments_pb2.DispatchShipmentRequest(tenant_id=call.tenant_id, idempotency=call.idempotency, id=call.id)
+    reply = await rpc.call(call.upstream.shipments.DispatchShipment, message)
+    return reply, reply.replayed
+
+
+def _show_ended(_: Call, reply: shipments_pb2.ShipmentReply) -> web.Response:
+    return respond(SHIPMENT(reply.shipment))
+
+
+cancel_shipment = Write(
+    model=requests.Nothing,
+    send=_cancel,
+    stored=shipments_pb2.ShipmentReply,
+    show=_show_ended,
+    owner=lambda upstream: upstream.shipments,
+)
+
+dispatch_shipment = Write(
+    model=requests.Nothing,
+    send=_dispatch,
+    stored=shipments_pb2.ShipmentReply,
+    show=_show_ended,
     owner=lambda upstream: upstream.shipments,
 )
 

@@ -38,5 +38,6 @@ QUEUED = Shown(shipments_pb2.Shipment, "QueuedShipment", only=("id", "status", "
 ORDER = Shown(orders_pb2.Order, only=("id", "status", "allocations"))
 NEW_WEBHOOK = Shown(webhooks_pb2.Subscription, "NewWebhook", only=("id", "url", "events", "created_at"))
 
+ORDER_LINE = Shown(orders_pb2.OrderLine)
 TRANSFER = Shown(inventory_pb2.RecordTransferReply, "Transfer", only=("id", "entries"))
 SHIPMENT = Shown(shipments_pb2.Shipment, without=("version",))

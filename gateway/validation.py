@@ -1,6 +1,6 @@
 """From a parsed value to a typed request, or to every fault of it at once, each with its JSON pointer.
 
-Which fields there are and what they may hold is in requests.py; here is how pydantic's findings are told.
+Which fields there are and what they may hold is in requests.py and fields.py; here is how pydantic's findings are told.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _summary(count: int) -> str:
 
 def _fault(finding: ErrorDetails) -> FieldFault:
     pointer = _pointer(finding["loc"])
-    if finding["type"] not in _FINDINGS:  # a rule of requests.py: its type is the code, its message the sentence
+    if finding["type"] not in _FINDINGS:  # a rule of ours: its type is the code, its message the sentence
         return FieldFault(pointer, finding["type"], finding["msg"])
     code, sentence = _FINDINGS[finding["type"]]
     return FieldFault(pointer, code, sentence.format_map(finding.get("ctx", {})))
@@ -85,8 +85,11 @@ _FINDINGS: Mapping[str, tuple[str, str]] = {
     "missing": ("required", "This is required."),
     "extra_forbidden": ("unknown_field", "There is no such field here."),
     "int_type": ("wrong_type", "Must be a whole number."),
+    "float_type": ("wrong_type", "Must be a number."),
+    "finite_number": ("out_of_range", "Must be a finite number."),
     "bool_type": ("wrong_type", "Must be true or false."),
     "string_type": ("wrong_type", "Must be a string."),
+    "string_unicode": ("bad_characters", "Must be UTF-8."),
     "list_type": ("wrong_type", "Must be a list."),
     "model_type": ("wrong_type", "Must be an object."),
     "literal_error": ("unknown_value", "Must be {expected}."),

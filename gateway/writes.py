@@ -73,6 +73,22 @@ class Write(Generic[Request, Reply]):
         return self.owner(call.upstream) is call.upstream.inventory
 
 
+@dataclass(frozen=True)
+class RehearsedWrite(Write[Request, Reply]):
+    """A write that `?dry_run=true` only rehearses: refused for the same faults, and nothing is written or kept.
+
+    Its key is not looked at: what a dry run was asked under is free for the write itself, and what a write was answered
+    is no answer to a dry run.
+    """
+
+    rehearse: Callable[[Call, Request], Awaitable[web.Response]]
+
+    async def __call__(self, call: Call) -> web.Response:
+        if call.query.dry_run:
+            return await self.rehearse(call, validation.read(self.model, call.body))
+        return await super().__call__(call)
+
+
 def _marked(response: web.Response, replayed: bool) -> web.Response:
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

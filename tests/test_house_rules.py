@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ("inventory", "shipments", "orders", "webhooks")
-PACKAGES = ("chassis", "services", "gateway", "cli")
+PACKAGES = ("chassis", "services", "gateway", "cli", "sandbox")
 SAME_IN_EVERY_SERVICE = ("__init__", "__main__", "server", "operations", "domain", "store", "events", "topology")
 LINES_MAX, FUNCTION_LINES_MAX = 450, 60
 
@@ -50,7 +50,7 @@ def _is_named(name: str, patterns: list[str]) -> bool:
 
 def test_the_chassis_knows_nothing_of_the_product() -> None:
     for path in sources("chassis"):
-        outside = [name for name in imports(path) if name.split(".")[0] in ("services", "gateway", "cli")]
+        outside = [name for name in imports(path) if name.split(".")[0] in ("services", "gateway", "cli", "sandbox")]
         assert not outside, path
 
 
@@ -66,6 +66,14 @@ def test_a_service_imports_no_other_service_and_no_door(service: str) -> None:
 def test_the_gateway_imports_no_service() -> None:
     for path in sources("gateway"):
         assert not [name for name in imports(path) if name.split(".")[0] in ("services", "cli")], path
+
+
+def test_the_sandbox_is_an_outsider() -> None:
+    product = {"services", "gateway", "cli", "skutrail"}
+    for path in sources("sandbox"):
+        assert not [name for name in imports(path) if name.split(".")[0] in product], path
+    for path in sources("services", "gateway", "cli"):
+        assert not [name for name in imports(path) if name.split(".")[0] == "sandbox"], path
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -51,6 +51,7 @@ def _shipments(stack: Stack) -> Mapping[str, str]:
         "SKUTRAIL_INVENTORY_ADDR": stack.address("inventory"),
         "SKUTRAIL_PUBLIC_URL": stack.base_url,
         "SKUTRAIL_LINK_KEY": stack.secrets.link_key,
+        "SKUTRAIL_CARRIER_URL": stack.carrier_url,
     }
 
 
@@ -59,6 +60,14 @@ def _webhooks(stack: Stack) -> Mapping[str, str]:
         "SKUTRAIL_SECRETS_KEY": stack.secrets.secrets_key,
         # Whoever tries Skutrail receives webhooks on the same machine. Everywhere else nothing private is reachable.
         "SKUTRAIL_EGRESS_ALLOW": "127.0.0.0/8,::1/128",
+    }
+
+
+def _sandbox(stack: Stack) -> Mapping[str, str]:
+    return {
+        **_chosen(stack, FOR_ALL),
+        "SKUTRAIL_SANDBOX_LISTEN": stack.address("sandbox"),
+        "SKUTRAIL_SANDBOX_FILE": str(stack.home.root / "sandbox.sqlite3"),
     }
 
 
@@ -101,6 +110,13 @@ NATS = Process(
     prepare=nats.prepare,
 )
 
+SANDBOX = Process(
+    name="sandbox",
+    command=_python("sandbox"),
+    environment=_sandbox,
+    is_healthy=lambda stack: answers_http(stack.ports["sandbox"], "/healthz"),
+)
+
 INVENTORY = _service("inventory", lambda _: {})
 SHIPMENTS = _service("shipments", _shipments)
 ORDERS = _service("orders", lambda stack: {"SKUTRAIL_SHIPMENTS_ADDR": stack.address("shipments")})
@@ -113,8 +129,9 @@ GATEWAY = Process(
     is_healthy=lambda stack: answers_http(stack.ports["gateway"], "/readyz"),
 )
 
-# Started from left to right, services and gateway together: each waits for the others. Stopped from right to left.
+# Started from left to right, all but the stores together: each waits for the others. Stopped from right to left.
 STORES = (POSTGRES, NATS)
+CARRIERS = (SANDBOX,)
 SERVICES = (INVENTORY, SHIPMENTS, ORDERS, WEBHOOKS)
 DOORS = (GATEWAY,)
-PROCESSES = (*STORES, *SERVICES, *DOORS)
+PROCESSES = (*STORES, *CARRIERS, *SERVICES, *DOORS)

@@ -25,6 +25,10 @@ class Stack:
         return f"http://{LOOPBACK}:{self.ports['gateway']}"
 
     @property
+    def carrier_url(self) -> str:
+        return f"http://{self.address('sandbox')}"
+
+    @property
     def postgres_url(self) -> str:
         """As superuser: for provisioning only, never handed to a service."""
         return f"postgresql://postgres:{self.secrets.postgres_password}@{self.address('postgres')}/postgres"
@@ -43,7 +47,7 @@ class Stack:
 
 def choose_ports(http_port: int | None = None) -> dict[str, int]:
     """A port for every process: free ones, but for the gateway's where the caller names it."""
-    names = ("postgres", "nats", *NAMES)
+    names = ("postgres", "nats", "sandbox", *NAMES)
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     return ports if http_port is None else ports | {"gateway": http_port}
 

@@ -126,6 +126,7 @@ def describe(stack: Stack) -> None:
         "pid": os.getpid(),
         "base_url": stack.base_url,
         "nats_url": stack.nats_url,
+        "carrier_url": stack.carrier_url,
         "databases": {name: urls.application for name, urls in stack.databases.items()},
         "owners": {name: urls.owner for name, urls in stack.databases.items()},
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from cli.local import migration, nats, postgres
 from cli.local.children import Child, Process
-from cli.local.processes import DOORS, PROCESSES, SERVICES, STORES
+from cli.local.processes import CARRIERS, DOORS, PROCESSES, SERVICES, STORES
 from cli.local.stack import Stack
 
 Report = Callable[[str], None]
@@ -27,11 +27,11 @@ class System:
             migration.forget(self.stack)
         await self._start(STORES)
         await migration.bring_up_to_date(self.stack)
-        self._report("schema and streams are up to date; starting the services and the gateway")
-        await self._start((*SERVICES, *DOORS))
+        self._report("schema and streams are up to date; starting the services, the gateway and the sandbox carrier")
+        await self._start((*CARRIERS, *SERVICES, *DOORS))
 
     async def stop(self) -> None:
-        for group in (DOORS, SERVICES, STORES):
+        for group in (DOORS, SERVICES, (*CARRIERS, *STORES)):
             await asyncio.gather(*(self._stop_one(self.children[process.name]) for process in group))
 
     def _has_new_store(self) -> bool:

@@ -15,14 +15,15 @@ from gateway.openapi_examples import LEDGER_KEY, SENT
 
 def welcome(stack: Stack, key: str) -> str:
     examples = "\n".join(f"  {line}" for line in examples_of(stack.base_url))
-    chosen = "".join(f"\n  Set    {name}={value}" for name, value in stack.chosen.items())
+    chosen = "".join(f"\n  Set      {name}={value}" for name, value in stack.chosen.items())
     return f"""\
-  API    {stack.base_url}
-  Docs   {stack.base_url}/docs
-  Key    {key}
-         until the next start; for keys that stay, while it runs:
-         {keys_command(stack.home)}
-  Logs   {stack.home.logs}{chosen}
+  API      {stack.base_url}
+  Docs     {stack.base_url}/docs
+  Key      {key}
+           until the next start; for keys that stay, while it runs:
+           {keys_command(stack.home)}
+  Carrier  {stack.carrier_url} (a sandbox: what it sells and how far a parcel is)
+  Logs     {stack.home.logs}{chosen}
 
 Try it (on this machine {EXAMPLE_KEY} works as a key, too):
 

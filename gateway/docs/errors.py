@@ -12,8 +12,8 @@ from chassis.errors import ERRORS, ErrorKind
 _WHEN: Mapping[str, str] = {
     "malformed_json": "The body is not JSON as RFC 8259 has it, in UTF-8: broken syntax, a name twice in one object, "
     "NaN or Infinity, more than 32 levels deep, a byte order mark.",
-    "invalid_parameter": "A query parameter is unknown, missing, there twice or not what it must be. Each fault is "
-    "in `errors`, with its `parameter`.",
+    "invalid_parameter": "A parameter of the query is unknown, missing, there twice or not what it must be, or one of "
+    "the path is not. Each fault is in `errors`, with its `parameter`.",
     "cursor_invalid": "The cursor was changed, is older than 3 days, or was made for other filters or by another key's "
     "account. Begin the list anew.",
     "idempotency_key_invalid": "The header is empty, longer than 255 characters, not visible ASCII, or there twice.",

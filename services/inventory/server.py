@@ -204,8 +204,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         found = await self._database.run(
             lambda tx: warehouses.list_by_code(tx, request.tenant_id, after_code=after_code, limit=limit + 1)
         )
-        messages = [messages.warehouse_message(one) for one in found[:limit]]
-        return inventory_pb2.ListWarehousesReply(warehouses=messages, has_more=len(found) > limit)
+        page = [messages.warehouse_message(one) for one in found[:limit]]
+        return inventory_pb2.ListWarehousesReply(warehouses=page, has_more=len(found) > limit)
 
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context

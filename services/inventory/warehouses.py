@@ -103,12 +103,11 @@ async def list_by_code(tx: AsyncConnection, tenant_id: str, *, after_code: str, 
 
 
 def faults_of(warehouse: Warehouse) -> list[FieldFault]:
-    """Everything that is wrong with a description. The address is checked at the door it comes through."""
+    """Everything that is wrong with a description. How name and address are written is checked at the door they come
+    through."""
     faults = name_faults("/code", warehouse.code)
-    if warehouse.name is not None and not (
-        1 <= len(warehouse.name) <= NAME_LENGTH_MAX and warehouse.name.isprintable()
-    ):
-        faults.append(FieldFault("/name", "invalid_text", f"1 to {NAME_LENGTH_MAX} printable characters."))
+    if warehouse.name is not None and not 1 <= len(warehouse.name) <= NAME_LENGTH_MAX:
+        faults.append(FieldFault("/name", "wrong_length", f"Must have 1 to {NAME_LENGTH_MAX} characters."))
     if not 0 <= warehouse.priority <= PRIORITY_MAX:
         faults.append(FieldFault("/priority", "out_of_range", f"0 to {PRIORITY_MAX}."))
     if warehouse.coordinates is not None and not warehouse.coordinates.is_on_earth:

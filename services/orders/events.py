@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
-from chassis import outbox
+from chassis import outbox, wire
 from chassis.ids import IdMaker
-from services.orders.domain import Order, Share, Shipment, ShipmentStatus
+from services.orders.domain import Line, Order, OrderLine, Share, Shipment, ShipmentStatus
 from skutrail.v1 import events_pb2, orders_pb2, shipments_pb2
 
 
-def shipment_of(message: shipments_pb2.Shipment) -> Shipment:
-    """What an order needs to know of a shipment: units per warehouse, all SKUs together."""
-    units: dict[str, int] = {}
+def shipment_of(message: shipments_pb2.Shipment, told_at: datetime | None) -> Shipment:
+    """What an order needs to know of a shipment. `told_at` is when the event happened, None for an answer."""
+    ordered, held, units = Counter[str](), Counter[str](), Counter[str]()
+    for asked in message.line_items:
+        ordered[asked.sku] += asked.qty
     for line in message.allocations:
-        units[line.warehouse] = units.get(line.warehouse, 0) + line.qty
-    shares = tuple(Share(message.id, warehouse, qty) for warehouse, qty in sorted(units.items()))
-    return Shipment(message.id, message.version, ShipmentStatus(message.status), shares)
+        held[line.sku] += line.qty
+        units[line.warehouse] += line.qty
+    return Shipment(
+        id=message.id,
+        version=message.version,
+        status=ShipmentStatus(message.status),
+        shares=tuple(Share(message.id, warehouse, units[warehouse]) for warehouse in sorted(units)),
+        lines=tuple(Line(sku, ordered[sku], held[sku]) for sku in sorted(ordered)),
+        created_at=wire.moment(message.created_at),
+        told_at=told_at,
+        is_told=told_at is not None,
+    )
 
 
 def order_message(order_id: str, order: Order) -> orders_pb2.Order:
@@ -28,6 +41,10 @@ def order_message(order_id: str, order: Order) -> orders_pb2.Order:
             for share in order.allocations
         ],
     )
+
+
+def lines_message(lines: Sequence[OrderLine], *, has_more: bool) -> orders_pb2.OrderLines:
+    return orders_pb2.OrderLines(lines=[orders_pb2.OrderLine(**vars(line)) for line in lines], has_more=has_more)
 
 
 def order_updated(tenant_id: str, order: orders_pb2.Order, now: datetime, new_id: IdMaker) -> events_pb2.Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,15 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.ids import IdMaker
 from services.orders import domain, events, store
-from services.orders.domain import OrderStatus
-from skutrail.v1 import orders_pb2, shipments_pb2
+from services.orders.domain import OrderStatus, Shipment
+from skutrail.v1 import events_pb2, orders_pb2
 
 
 async def fold_shipments(
     tx: AsyncConnection,
     tenant_id: str,
     order_id: str,
-    shipments: Sequence[shipments_pb2.Shipment],
+    shipments: Sequence[Shipment],
     now: datetime,
     new_id: IdMaker,
 ) -> bool:
@@ -27,24 +27,50 @@ async def fold_shipments(
     The version decides what is newer, so no inbox is needed: an event may come twice, late, or after the order was
     asked for.
     """
-    await store.lock_order(tx, tenant_id, order_id, now)
-    before = await read_order(tx, tenant_id, order_id)
-    for shipment in shipments:
-        await store.save_if_newer(tx, tenant_id, order_id, events.shipment_of(shipment))
-    known = await store.shipments_of(tx, tenant_id, order_id)
-    order = domain.derive(known)
-    after = events.order_message(order_id, order)
-    if after == before:
+    await store.lock_order(tx, tenant_id, order_id, domain.times_of(shipments).created_at or now)
+    known = {shipment.id: shipment for shipment in await store.shipments_of(tx, tenant_id, order_id)}
+    after = with_news(known, shipments)
+    changed = [shipment for shipment in after.values() if shipment != known.get(shipment.id)]
+    if not changed:
         return False
-    await store.save_status(tx, tenant_id, order_id, order.status, now)
-    await outbox.add(tx, [events.order_updated(tenant_id, after, now, new_id)])
+    await store.save_shipments(tx, [(tenant_id, order_id, shipment) for shipment in changed])
+    await store.save_orders(tx, [(tenant_id, order_id, list(after.values()))])
+    if not domain.is_news(known.values(), after.values()):
+        return False
+    await outbox.add(tx, [announcement(tenant_id, order_id, list(after.values()), now, new_id)])
     return True
+
+
+def with_news(known: Mapping[str, Shipment], news: Sequence[Shipment]) -> dict[str, Shipment]:
+    """The shipments of an order, by id, after the news."""
+    after = dict(known)
+    for shipment in news:
+        after[shipment.id] = domain.newest(after.get(shipment.id), shipment)
+    return after
+
+
+def announcement(
+    tenant_id: str, order_id: str, shipments: Sequence[Shipment], now: datetime, new_id: IdMaker
+) -> events_pb2.Event:
+    return events.order_updated(tenant_id, events.order_message(order_id, domain.derive(shipments)), now, new_id)
 
 
 async def read_order(tx: AsyncConnection, tenant_id: str, order_id: str) -> orders_pb2.Order | None:
     """The order as its shipments make it, or None where no shipment of it is known here."""
     shipments = await store.shipments_of(tx, tenant_id, order_id)
     return events.order_message(order_id, domain.derive(shipments)) if shipments else None
+
+
+async def read_lines(
+    tx: AsyncConnection, tenant_id: str, order_id: str, *, after_sku: str, limit: int
+) -> orders_pb2.OrderLines | None:
+    """A page of what became of each SKU of an order; None where not all of it is known here."""
+    shipments = await store.shipments_of(tx, tenant_id, order_id)
+    lines = domain.lines_of(shipments)
+    if not shipments or lines is None:
+        return None
+    behind = [line for line in lines if line.sku > after_sku]
+    return events.lines_message(behind[:limit], has_more=len(behind) > limit)
 
 
 async def list_orders(

@@ -1,7 +1,8 @@
 """What a shipment is and how it lives. Pure: time and keys come in, new values and the events that explain them go out.
 
-A status changes only through TRANSITIONS. Labels and stock have lives of their own and are only looked at here:
-stock is inventory's (`Stock`, ordered by its version), a label is the carrier's (`Parcel`).
+A status changes only through TRANSITIONS, a label only through LABEL_TRANSITIONS. Stock has a life of its own and is
+only looked at here (`Stock`, ordered by its version): whether a shipment left or was canceled is decided where it lies.
+How stock moves a shipment stands in following.py, what moves a label in purchasing.py and voiding.py.
 """
 
 from __future__ import annotations
@@ -44,12 +45,15 @@ TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = {
         Fact.STOCK_WAITING: Status.BACKORDERED,
         Fact.STOCK_FAILED: Status.FAILED,
         Fact.CANCELED: Status.CANCELED,
+        # Whoever asked for it, and whatever of the way there was not heard of: it has left.
+        Fact.DISPATCHED: Status.SHIPPED,
     },
     Status.BACKORDERED: {
         Fact.STOCK_HELD: Status.ALLOCATED,
         Fact.STOCK_WAITING: Status.BACKORDERED,
         Fact.STOCK_FAILED: Status.FAILED,
         Fact.CANCELED: Status.CANCELED,
+        Fact.DISPATCHED: Status.SHIPPED,
     },
     Status.ALLOCATED: {
         Fact.LABELS_READY: Status.LABEL_READY,
@@ -59,6 +63,7 @@ TRANSITIONS: Mapping[Status, Mapping[Fact, Status]] = {
         Fact.STOCK_WAITING: Status.BACKORDERED,
         Fact.STOCK_HELD: Status.ALLOCATED,
         Fact.STOCK_FAILED: Status.FAILED,
+        Fact.DISPATCHED: Status.SHIPPED,
     },
     Status.LABEL_READY: {
         Fact.DISPATCHED: Status.SHIPPED,
@@ -79,6 +84,10 @@ EVENT_TYPES: Mapping[Status, str] = {
     **{status: f"shipment.{status}" for status in Status if status is not Status.QUEUED},
 }
 
+# Statuses in which goods are, or were, taken from the warehouses: only there a parcel is of use.
+DRAWS = (Status.ALLOCATED, Status.LABEL_READY, Status.SHIPPED, Status.DELIVERED)
+_ENDED_WITHOUT_GOODS = (Status.CANCELED, Status.FAILED)
+
 # Rows of (SKU, warehouse) that stock may be held in. An event carries the whole shipment and must stay below 1 MiB: a
 # row takes up to 535 bytes and its parcel as many, all the rest 50 KiB (names of 64 characters, 4 bytes each).
 HELD_LINES_MAX = 900
@@ -89,6 +98,48 @@ class LabelStatus(StrEnum):
     PURCHASING = "purchasing"
     READY = "ready"
     UNKNOWN = "unknown"
+    VOIDING = "voiding"
+    VOIDED = "voided"
+
+
+class LabelFact(StrEnum):
+    """What can happen to a parcel's label."""
+
+    TO_BE_BOUGHT = "to_be_bought"
+    BOUGHT = "bought"
+    NOT_BOUGHT = "not_bought"
+    UNCLEAR = "unclear"
+    TO_BE_VOIDED = "to_be_voided"
+    VOIDED = "voided"
+    NOT_TAKEN_BACK = "not_taken_back"
+
+
+LABEL_TRANSITIONS: Mapping[LabelStatus, Mapping[LabelFact, LabelStatus]] = {
+    LabelStatus.NONE: {
+        LabelFact.TO_BE_BOUGHT: LabelStatus.PURCHASING,
+        LabelFact.BOUGHT: LabelStatus.READY,  # by somebody who came late, after it was given up
+        LabelFact.NOT_BOUGHT: LabelStatus.NONE,  # said again, after a commit whose answer was lost
+    },
+    LabelStatus.PURCHASING: {
+        LabelFact.TO_BE_BOUGHT: LabelStatus.PURCHASING,
+        LabelFact.BOUGHT: LabelStatus.READY,
+        LabelFact.NOT_BOUGHT: LabelStatus.NONE,
+        LabelFact.UNCLEAR: LabelStatus.UNKNOWN,
+    },
+    LabelStatus.UNKNOWN: {
+        LabelFact.TO_BE_BOUGHT: LabelStatus.PURCHASING,
+        LabelFact.BOUGHT: LabelStatus.READY,
+        LabelFact.NOT_BOUGHT: LabelStatus.NONE,
+        LabelFact.UNCLEAR: LabelStatus.UNKNOWN,
+    },
+    LabelStatus.READY: {LabelFact.TO_BE_VOIDED: LabelStatus.VOIDING},
+    LabelStatus.VOIDING: {
+        LabelFact.TO_BE_VOIDED: LabelStatus.VOIDING,
+        LabelFact.VOIDED: LabelStatus.VOIDED,
+        LabelFact.NOT_TAKEN_BACK: LabelStatus.READY,
+    },
+    LabelStatus.VOIDED: {},
+}
 
 
 class StockStatus(StrEnum):
@@ -98,6 +149,24 @@ class StockStatus(StrEnum):
     HELD = "held"
     RELEASED = "released"
     CONSUMED = "consumed"
+    DISPATCHED = "dispatched"
+    EXPIRED = "expired"
+
+
+class Policy(StrEnum):
+    """What is done with stock that does not suffice."""
+
+    ALL_OR_NONE = "all_or_none"
+    PARTIAL = "partial"
+    """What there is is held at once, and the rest waited for."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """A place on the earth, in degrees (WGS 84)."""
+
+    latitude: float
+    longitude: float
 
 
 @dataclass(frozen=True)
@@ -110,6 +179,8 @@ class Address:
     postal: str
     country: str
     """ISO 3166-1 alpha-2."""
+    coordinates: Coordinates | None = None
+    """Decides which warehouse is near."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +208,10 @@ class Stock:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A purchase under way. Stored before the carrier hears of it."""
+    """A purchase, or a giving back, under way. Stored before the carrier hears of it."""
 
     key: str
-    """The carrier's idempotency key: the same for every try."""
+    """The carrier's idempotency key of a purchase: the same for every try."""
     try_id: str
     """The latest try. Whoever made an earlier one has no say any more."""
     began_at: datetime
@@ -155,14 +226,18 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Parcel:
-    """The box that leaves one warehouse. At most one label is ever bought for it."""
+    """The box that leaves one warehouse. At most one label is ever bought for it: after a void, another opens."""
 
+    number: int
+    """1, 2, 3 … per shipment."""
     warehouse: str
     reference: str
-    """Its id: the shipment's and a number that stays."""
+    """Its id: the shipment's and its number."""
     label_status: LabelStatus = LabelStatus.NONE
     tracking_number: str | None = None
     attempt: Attempt | None = None
+    void_refused_at: datetime | None = None
+    """When the carrier would not take its label back: it is not asked again."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +257,10 @@ class Shipment:
     carrier_hint: str | None
     created_at: datetime
     updated_at: datetime
+    policy: Policy = Policy.ALL_OR_NONE
+    priority: int = 0
+    hold_expires_at: datetime | None = None
+    """What has not left by then gives its stock back, and fails."""
     carrier: str | None = None
     service: str | None = None
     allocations: Sequence[HeldLine] = ()
@@ -192,15 +271,33 @@ class Shipment:
     """Rises by one with every change."""
     allocation_version: int = 0
     """The newest change of its stock that it has heard of."""
+    cancel_asked_at: datetime | None = None
+    """Somebody wants it canceled, and inventory has not decided yet."""
+
+    @property
+    def current_parcels(self) -> Sequence[Parcel]:
+        """The parcels that goods are taken for, in the order of the allocation: the newest of each warehouse."""
+        if self.status not in DRAWS:
+            return []
+        newest = newest_by_warehouse(self.opened_parcels)
+        return [newest[warehouse] for warehouse in warehouses(self.allocations) if warehouse in newest]
 
     @property
     def parcels(self) -> Sequence[Parcel]:
-        """The parcels that stock is held for, in the order of the allocation."""
-        by_warehouse = {parcel.warehouse: parcel for parcel in self.opened_parcels}
-        return [by_warehouse[warehouse] for warehouse in _warehouses(self.allocations)]
+        """The parcels for a reader: the current ones; after an end without goods, what has become of the labels."""
+        if self.status in _ENDED_WITHOUT_GOODS:
+            labeled = [parcel for parcel in self.opened_parcels if parcel.label_status is not LabelStatus.NONE]
+            return labeled[-HELD_LINES_MAX:]
+        return self.current_parcels
 
-    def parcel(self, warehouse: str) -> Parcel:
-        return next(parcel for parcel in self.opened_parcels if parcel.warehouse == warehouse)
+    @property
+    def has_labels(self) -> bool:
+        """Whether there is a label document: every parcel has its page."""
+        parcels = self.current_parcels
+        return bool(parcels) and all(parcel.label_status is LabelStatus.READY for parcel in parcels)
+
+    def parcel(self, number: int) -> Parcel:
+        return self.opened_parcels[number - 1]
 
 
 @dataclass(frozen=True)
@@ -223,6 +320,9 @@ class ShipmentRequest:
     ship_to: Address
     line_items: Sequence[Line]
     carrier_hint: str | None
+    policy: Policy = Policy.ALL_OR_NONE
+    priority: int = 0
+    hold_expires_at: datetime | None = None
 
 
 def create(request: ShipmentRequest, *, shipment_id: str, now: datetime) -> Decision:
@@ -235,28 +335,20 @@ def create(request: ShipmentRequest, *, shipment_id: str, now: datetime) -> Deci
         ship_to=request.ship_to,
         line_items=tuple(request.line_items),
         carrier_hint=request.carrier_hint,
+        policy=request.policy,
+        priority=request.priority,
+        hold_expires_at=request.hold_expires_at,
         created_at=now,
         updated_at=now,
     )
     return shipment, [_announce(shipment)]
 
 
-def follow_stock(shipment: Shipment, stock: Stock, now: datetime) -> Decision:
-    """Applies what inventory holds. News older than the newest heard, or repeated, changes nothing."""
-    if stock.version <= shipment.allocation_version:
+def deliver(shipment: Shipment, now: datetime) -> Decision:
+    """Every parcel has arrived. Nothing where it is known, or where none has left."""
+    if Fact.DELIVERED not in TRANSITIONS[shipment.status]:
         return shipment, []
-    heard = replace(shipment, allocation_version=stock.version)
-    error = _error_of(stock)
-    fact = Fact.STOCK_FAILED if error is not None else _FACT_OF_STOCK[stock.status]
-    if fact not in TRANSITIONS[shipment.status]:
-        return _changed(heard, now), []  # what has ended or left is not moved by its stock any more
-    if error is not None:
-        return moved(shipment, replace(heard, allocations=(), error=error), fact, now)
-    held = tuple(stock.held) if fact is Fact.STOCK_HELD else ()
-    if held and held == tuple(shipment.allocations):
-        return _changed(heard, now), []  # picked, or held again where it was: its labels stay as they are
-    sourced = replace(heard, allocations=held, opened_parcels=_open_parcels(shipment, held, now))
-    return moved(shipment, sourced, fact, now)
+    return moved(shipment, shipment, Fact.DELIVERED, now)
 
 
 def step(status: Status, fact: Fact) -> Status:
@@ -266,60 +358,43 @@ def step(status: Status, fact: Fact) -> Status:
     return TRANSITIONS[status][fact]
 
 
+def label_step(label_status: LabelStatus, fact: LabelFact) -> LabelStatus:
+    """The next state of a label. What is not in the table is a defect of ours: nobody can ask for it."""
+    return LABEL_TRANSITIONS[label_status][fact]
+
+
 def moved(before: Shipment, after: Shipment, fact: Fact, now: datetime) -> Decision:
     """Takes the step, and announces it if a reader could see a difference."""
-    after = replace(_changed(after, now), status=step(before.status, fact), version=before.version + 1)
+    status = step(before.status, fact)
+    # A wish to cancel ends where nothing can be canceled any more.
+    cancel_asked_at = after.cancel_asked_at if Fact.CANCELED in TRANSITIONS[status] else None
+    after = replace(changed(after, now), status=status, version=before.version + 1, cancel_asked_at=cancel_asked_at)
     is_visible = (after.status, after.allocations) != (before.status, before.allocations)
     return after, [_announce(after)] if is_visible else []
 
 
 def with_parcel(shipment: Shipment, parcel: Parcel, now: datetime) -> Shipment:
     """The shipment with one of its parcels changed."""
-    opened = tuple(parcel if p.warehouse == parcel.warehouse else p for p in shipment.opened_parcels)
-    return _changed(replace(shipment, opened_parcels=opened), now)
+    opened = tuple(parcel if p.number == parcel.number else p for p in shipment.opened_parcels)
+    return changed(replace(shipment, opened_parcels=opened), now)
 
 
-def _changed(shipment: Shipment, now: datetime) -> Shipment:
+def changed(shipment: Shipment, now: datetime) -> Shipment:
+    """A newer version of it."""
     # Clocks differ, and one that was read before the wait for the row is late: time never runs backwards all the same.
     return replace(shipment, version=shipment.version + 1, updated_at=max(now, shipment.updated_at))
 
 
-_FACT_OF_STOCK: Mapping[StockStatus, Fact] = {
-    StockStatus.WAITING: Fact.STOCK_WAITING,
-    StockStatus.HELD: Fact.STOCK_HELD,
-    # The warehouse was quicker than the news of the hold. What was picked still counts as held for the shipment.
-    StockStatus.CONSUMED: Fact.STOCK_HELD,
-}
+def newest_by_warehouse(opened: Sequence[Parcel]) -> Mapping[str, Parcel]:
+    """The parcel of each warehouse that is of use: the newest whose label is not given back."""
+    given_back = (LabelStatus.VOIDING, LabelStatus.VOIDED)
+    return {parcel.warehouse: parcel for parcel in opened if parcel.label_status not in given_back}
 
 
-def _error_of(stock: Stock) -> Failure | None:
-    """Why a shipment that goes on cannot leave with this stock."""
-    if stock.status is StockStatus.RELEASED:  # we release for what has ended alone: somebody else did it, for good
-        return Failure("stock_released", "The stock of this shipment was given back.")
-    if len(stock.held) > HELD_LINES_MAX:
-        return Failure("stock_scattered", "The stock of this shipment lies in too many places.")
-    return None
+def warehouses(held: Sequence[HeldLine]) -> Sequence[str]:
+    """Each once, in their order."""
+    return list(dict.fromkeys(line.warehouse for line in held))
 
 
 def _announce(shipment: Shipment) -> ShipmentEvent:
     return ShipmentEvent(EVENT_TYPES[shipment.status], shipment)
-
-
-def _open_parcels(shipment: Shipment, held: Sequence[HeldLine], now: datetime) -> Sequence[Parcel]:
-    """All parcels, with one for every warehouse of `held`. Where stock comes back to, patience begins anew."""
-    back = set(_warehouses(held)) - set(_warehouses(shipment.allocations))
-    opened = [_with_new_patience(p, now) if p.warehouse in back else p for p in shipment.opened_parcels]
-    for warehouse in _warehouses(held):
-        if warehouse not in {parcel.warehouse for parcel in opened}:
-            opened.append(Parcel(warehouse, reference=f"{shipment.id}-{len(opened) + 1}"))
-    return tuple(opened)
-
-
-def _with_new_patience(parcel: Parcel, now: datetime) -> Parcel:
-    if parcel.attempt is None:
-        return parcel
-    return replace(parcel, attempt=replace(parcel.attempt, began_at=now, tried_at=now))
-
-
-def _warehouses(held: Sequence[HeldLine]) -> Sequence[str]:
-    return list(dict.fromkeys(line.warehouse for line in held))

@@ -9,9 +9,9 @@ from datetime import datetime
 from chassis import outbox
 from chassis.ids import IdMaker
 from chassis.wire import timestamp
-from services.shipments.domain import Parcel, Shipment, ShipmentEvent, Status
+from services.shipments.domain import Address, Parcel, Shipment, ShipmentEvent, Status
 from services.shipments.links import LabelLinks
-from skutrail.v1 import events_pb2, inventory_pb2, shipments_pb2
+from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, shipments_pb2
 
 _HAVE_LABELS = (Status.LABEL_READY, Status.SHIPPED, Status.DELIVERED)
 
@@ -30,7 +30,7 @@ class Announcer:
     def snapshot(self, shipment: Shipment, now: datetime) -> shipments_pb2.Shipment:
         """The shipment for its readers; its label_url is good for a while from now."""
         message = _snapshot(shipment)
-        if shipment.status in _HAVE_LABELS:
+        if shipment.status in _HAVE_LABELS and shipment.has_labels:
             message.label_url = self.links.sign(tenant_id=shipment.tenant_id, shipment_id=shipment.id, now=now)
         return message
 
@@ -50,7 +50,7 @@ def _snapshot(shipment: Shipment) -> shipments_pb2.Shipment:
         id=shipment.id,
         status=f"SHIPMENT_STATUS_{shipment.status.upper()}",
         order_id=shipment.order_id,
-        ship_to=shipments_pb2.Address(**vars(shipment.ship_to)),
+        ship_to=_address(shipment.ship_to),
         line_items=[inventory_pb2.StockLine(**vars(line)) for line in shipment.line_items],
         carrier_hint=shipment.carrier_hint,
         carrier=shipment.carrier,
@@ -64,6 +64,12 @@ def _snapshot(shipment: Shipment) -> shipments_pb2.Shipment:
     if shipment.error is not None:
         message.error.CopyFrom(shipments_pb2.ShipmentError(**vars(shipment.error)))
     return message
+
+
+def _address(address: Address) -> shipments_pb2.Address:
+    place = address.coordinates
+    coordinates = common_pb2.Coordinates(**vars(place)) if place is not None else None
+    return shipments_pb2.Address(**{**vars(address), "coordinates": coordinates})
 
 
 def _parcel(parcel: Parcel) -> shipments_pb2.Parcel:

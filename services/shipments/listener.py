@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from chassis.consumer import Consumer, Handler
+from chassis.consumer import Consumer, Handler, Together
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
 from services.shipments import topology
@@ -24,15 +24,44 @@ def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
     async def buy_labels(event: events_pb2.Event) -> None:
         await steps.buy_labels(event.tenant_id, event.shipment.id)
 
+    async def void_labels(event: events_pb2.Event) -> None:
+        await steps.void_labels(event.tenant_id, event.shipment.id)
+
     async def follow_stock(event: events_pb2.Event) -> None:
-        await steps.follow_stock(event.tenant_id, event.allocation)
+        await steps.follow_stock([(event.tenant_id, event.allocation)])
 
     return {
-        topology.STOCK_STEPS: {"shipment.created": allocate, "shipment.failed": release_stock},
+        topology.STOCK_STEPS: {
+            "shipment.created": allocate,
+            "shipment.canceled": release_stock,
+            "shipment.failed": release_stock,
+        },
         topology.LABEL_STEPS: {"shipment.allocated": buy_labels},
+        topology.VOID_STEPS: {
+            "shipment.backordered": void_labels,
+            "shipment.canceled": void_labels,
+            "shipment.failed": void_labels,
+        },
         topology.STOCK_NEWS: {"allocation.changed": follow_stock},
     }
 
 
+def together(steps: Steps) -> Mapping[ConsumerSpec, Together]:
+    """Of the consumers whose events are taken many at a time: what is done with them."""
+
+    async def take_stock_steps(events: Sequence[events_pb2.Event]) -> None:
+        created = [event for event in events if event.type == "shipment.created"]
+        await steps.allocate_all([(event.tenant_id, event.shipment.id) for event in created])
+        for event in events:
+            if event.type != "shipment.created":
+                await steps.release_stock(event.tenant_id, event.shipment.id)
+
+    async def take_stock_news(events: Sequence[events_pb2.Event]) -> None:
+        await steps.follow_stock([(event.tenant_id, event.allocation) for event in events])
+
+    return {topology.STOCK_STEPS: take_stock_steps, topology.STOCK_NEWS: take_stock_news}
+
+
 def consumers(nats: Nats, database: Database, steps: Steps) -> list[Consumer]:
-    return [Consumer(nats, spec, of_type, database) for spec, of_type in handlers(steps).items()]
+    at_once = together(steps)
+    return [Consumer(nats, spec, by_type, database, at_once.get(spec)) for spec, by_type in handlers(steps).items()]

@@ -13,10 +13,12 @@ from services.shipments.domain import (
     Decision,
     Fact,
     Failure,
+    LabelFact,
     LabelStatus,
     Parcel,
     Shipment,
     Status,
+    label_step,
     moved,
     with_parcel,
 )
@@ -27,25 +29,34 @@ PATIENCE = timedelta(minutes=15)
 # in which we were away, and no trouble of the carrier's.
 BETWEEN_TRIES_MAX = timedelta(minutes=2)
 
+# There is a label, or was: whoever brings another one comes too late.
+HAS_OR_HAD_LABEL = (LabelStatus.READY, LabelStatus.VOIDING, LabelStatus.VOIDED)
+
 
 def next_parcel(shipment: Shipment) -> Parcel | None:
     """The parcel to buy a label for now; None when there is none."""
-    if shipment.status is not Status.ALLOCATED:
+    # What somebody wants canceled gets no label any more.
+    if shipment.status is not Status.ALLOCATED or shipment.cancel_asked_at is not None:
         return None
     return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
 
 
-def begin_purchase(
-    shipment: Shipment, warehouse: str, *, try_id: str, leased_until: datetime, now: datetime
-) -> Shipment:
+def begin_purchase(shipment: Shipment, number: int, *, try_id: str, leased_until: datetime, now: datetime) -> Shipment:
     """Writes down that a label is being bought, before it is. The first try's id is the key of all.
 
     What cannot have been bought yet will be sent at once; what may have been is looked up first (`send_again`).
     """
-    parcel = shipment.parcel(warehouse)
-    last = parcel.attempt or Attempt(try_id, try_id, began_at=now, tried_at=now, leased_until=now, sent_at=None)
+    parcel = shipment.parcel(number)
+    attempt = next_try(parcel.attempt, try_id=try_id, leased_until=leased_until, now=now)
+    return _with_label(shipment, replace(parcel, attempt=attempt), LabelFact.TO_BE_BOUGHT, now)
+
+
+def next_try(last: Attempt | None, *, try_id: str, leased_until: datetime, now: datetime) -> Attempt:
+    """A further try of an attempt, or the first one, with a lease of its own."""
+    if last is None:
+        return Attempt(try_id, try_id, began_at=now, tried_at=now, leased_until=leased_until, sent_at=now)
     away = max(now - last.tried_at - BETWEEN_TRIES_MAX, timedelta(0))
-    attempt = replace(
+    return replace(
         last,
         try_id=try_id,
         began_at=last.began_at + away,
@@ -53,62 +64,76 @@ def begin_purchase(
         leased_until=leased_until,
         sent_at=last.sent_at or now,
     )
-    return with_parcel(shipment, replace(parcel, label_status=LabelStatus.PURCHASING, attempt=attempt), now)
 
 
-def send_again(shipment: Shipment, warehouse: str, now: datetime) -> Shipment:
+def send_again(shipment: Shipment, number: int, now: datetime) -> Shipment:
     """Writes down that the carrier is told to sell once more, before it is."""
-    parcel = shipment.parcel(warehouse)
+    parcel = shipment.parcel(number)
     assert parcel.attempt is not None
     return with_parcel(shipment, replace(parcel, attempt=replace(parcel.attempt, sent_at=now)), now)
 
 
-def is_latest_try(shipment: Shipment, warehouse: str, try_id: str) -> bool:
+def is_latest_try(shipment: Shipment, number: int, try_id: str) -> bool:
     """False for whoever lost the lease to somebody else, or whose attempt somebody else has settled."""
-    attempt = shipment.parcel(warehouse).attempt
+    attempt = shipment.parcel(number).attempt
     return attempt is not None and attempt.try_id == try_id
 
 
 def keep_label(
-    shipment: Shipment, warehouse: str, *, tracking_number: str, carrier: str, service: str, now: datetime
+    shipment: Shipment, number: int, *, tracking_number: str, carrier: str, service: str, now: datetime
 ) -> Decision:
     """The parcel has its label, whatever has become of the shipment meanwhile: it is paid for."""
-    parcel = replace(
-        shipment.parcel(warehouse), label_status=LabelStatus.READY, tracking_number=tracking_number, attempt=None
-    )
-    kept = with_parcel(replace(shipment, carrier=carrier, service=service), parcel, now)
+    parcel = replace(shipment.parcel(number), tracking_number=tracking_number, attempt=None)
+    sold = replace(shipment, carrier=carrier, service=service)
+    kept = _with_label(sold, parcel, LabelFact.BOUGHT, now)
     finished, events = finish_labels(kept, now)
     return replace(finished, version=shipment.version + 1), events
 
 
 def finish_labels(shipment: Shipment, now: datetime) -> Decision:
     """Label ready, once every parcel has its label; nothing otherwise."""
-    if shipment.status is not Status.ALLOCATED or next_parcel(shipment) is not None:
+    if shipment.status is not Status.ALLOCATED or not shipment.has_labels:
         return shipment, []
     return moved(shipment, shipment, Fact.LABELS_READY, now)
 
 
-def put_off_purchase(
-    shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime
-) -> Decision:
+def put_off_purchase(shipment: Shipment, number: int, error: Failure, outcome: LabelFact, now: datetime) -> Decision:
     """The try settled nothing: the attempt stays open, free to be taken up again, until patience is over.
 
-    `label_status` says whether a label may exist: unknown, or none.
+    `outcome` says whether a label may exist: unclear, or not bought.
     """
-    parcel = shipment.parcel(warehouse)
+    parcel = shipment.parcel(number)
     assert parcel.attempt is not None
     # A shipment that lost its stock meanwhile may want this label yet: its attempt stays, to be looked up by.
-    if shipment.status is Status.ALLOCATED and now >= parcel.attempt.began_at + PATIENCE:
-        return fail(shipment, warehouse, error, label_status, now)
-    sent_at = parcel.attempt.sent_at if label_status is LabelStatus.UNKNOWN else None
-    free = replace(parcel.attempt, leased_until=now, sent_at=sent_at)
-    return with_parcel(shipment, replace(parcel, label_status=label_status, attempt=free), now), []
+    if _may_fail(shipment) and now >= parcel.attempt.began_at + PATIENCE:
+        return fail(shipment, number, error, outcome, now)
+    return _with_label(shipment, _freed(parcel, outcome, now), outcome, now), []
 
 
-def fail(shipment: Shipment, warehouse: str, error: Failure, label_status: LabelStatus, now: datetime) -> Decision:
-    """The carrier will not, or could not for too long. Ends the attempt, and the shipment that waits for this label."""
-    parcel = replace(shipment.parcel(warehouse), label_status=label_status, attempt=None)
-    closed = with_parcel(shipment, parcel, now)
-    if shipment.status is not Status.ALLOCATED:
+def fail(shipment: Shipment, number: int, error: Failure, outcome: LabelFact, now: datetime) -> Decision:
+    """The carrier will not, or could not for too long. Ends the shipment that waits for this label.
+
+    What may exist all the same keeps its attempt: it is looked for, and given back.
+    """
+    parcel = shipment.parcel(number)
+    parcel = _freed(parcel, outcome, now) if outcome is LabelFact.UNCLEAR else replace(parcel, attempt=None)
+    closed = _with_label(shipment, parcel, outcome, now)
+    if not _may_fail(shipment):
         return closed, []
     return moved(shipment, replace(closed, error=error, allocations=()), Fact.CARRIER_FAILED, now)
+
+
+def _may_fail(shipment: Shipment) -> bool:
+    # What is to be canceled will be, whatever the carrier says.
+    return shipment.status is Status.ALLOCATED and shipment.cancel_asked_at is None
+
+
+def _freed(parcel: Parcel, outcome: LabelFact, now: datetime) -> Parcel:
+    """The attempt without a taker; nothing counts as sent where nothing was bought."""
+    assert parcel.attempt is not None
+    sent_at = parcel.attempt.sent_at if outcome is LabelFact.UNCLEAR else None
+    return replace(parcel, attempt=replace(parcel.attempt, leased_until=now, sent_at=sent_at))
+
+
+def _with_label(shipment: Shipment, parcel: Parcel, fact: LabelFact, now: datetime) -> Shipment:
+    return with_parcel(shipment, replace(parcel, label_status=label_step(parcel.label_status, fact)), now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from unicodedata import category
 
 from chassis.errors import Fault, FieldFault
@@ -16,11 +17,12 @@ from services.shipments.domain import ShipmentRequest
 # What inventory takes in one request: what it would refuse must not be queued.
 LINES_MAX = 100
 QTY_MAX = 1_000_000_000
+PRIORITY_MAX = 100
 
 
-def check(request: ShipmentRequest) -> None:
+def check(request: ShipmentRequest, now: datetime) -> None:
     """Raises Fault `validation_failed` with every fault."""
-    faults = [*_line_faults(request), *_text_faults(request)]
+    faults = [*_line_faults(request), *_text_faults(request), *_wish_faults(request, now)]
     if faults:
         raise Fault("validation_failed", "The shipment is not valid.", fields=faults)
 
@@ -56,8 +58,21 @@ def _text_faults(request: ShipmentRequest) -> Iterator[FieldFault]:
     if not _is_country(request.ship_to.country):
         yield FieldFault("/ship_to/country", "bad_country", "Must be a country code of two letters, such as US.")
     for name, text in vars(request.ship_to).items():
-        if text is not None and name != "country":
+        if text is not None and name not in ("country", "coordinates"):
             yield from (_POSTAL if name == "postal" else _ADDRESS_LINE).faults(f"/ship_to/{name}", text)
+
+
+def _wish_faults(request: ShipmentRequest, now: datetime) -> Iterator[FieldFault]:
+    if not 0 <= request.priority <= PRIORITY_MAX:
+        yield FieldFault("/priority", "out_of_range", f"Must be 0 to {PRIORITY_MAX}.")
+    if request.hold_expires_at is not None and request.hold_expires_at <= now:
+        yield FieldFault("/hold_expires_at", "in_the_past", "Must be in the future.")
+    place = request.ship_to.coordinates
+    # What is not a number is in no range.
+    if place is not None and not -90 <= place.latitude <= 90:
+        yield FieldFault("/ship_to/coordinates/latitude", "out_of_range", "Must be -90 to 90.")
+    if place is not None and not -180 <= place.longitude <= 180:
+        yield FieldFault("/ship_to/coordinates/longitude", "out_of_range", "Must be -180 to 180.")
 
 
 def _is_printable(text: str) -> bool:

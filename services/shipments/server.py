@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import idempotency, wire
-from chassis.clock import Clock
-from chassis.database import Database
-from chassis.ids import IdMaker
+from chassis.errors import Fault, FieldFault
 from chassis.rpc import Context
 from services.shipments import labels, operations
-from services.shipments.domain import Address, Line, ShipmentRequest, Status
-from services.shipments.events import Announcer
-from skutrail.v1 import common_pb2, shipments_pb2, shipments_pb2_grpc
+from services.shipments.domain import Address, Coordinates, Line, Policy, ShipmentRequest, Status
+from services.shipments.steps import Steps
+from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
 
 SERVICE_NAME = shipments_pb2.DESCRIPTOR.services_by_name["Shipments"].full_name
 PAGE_MAX = 100
@@ -24,14 +22,11 @@ PAGE_BYTES_MAX = 3 * 1024 * 1024  # below what a message may be, with room for t
 
 
 class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
-    def __init__(
-        self, database: Database, announcer: Announcer, clock: Clock, new_id: IdMaker, nudge: Callable[[], None]
-    ) -> None:
-        self._database = database
-        self._announcer = announcer
-        self._clock = clock
-        self._new_id = new_id
-        self._nudge = nudge
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._database = steps.database
+        self._announcer = steps.announcer
+        self._clock = steps.clock
 
     async def CreateShipment(
         self, request: shipments_pb2.CreateShipmentRequest, context: Context
@@ -40,7 +35,7 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
 
         async def create(tx: AsyncConnection) -> shipments_pb2.CreateShipmentReply:
             shipment = await operations.create_shipment(
-                tx, _requested(request), shipment_id=self._new_id("shp"), announcer=self._announcer, now=now
+                tx, _requested(request), shipment_id=self._steps.new_id("shp"), announcer=self._announcer, now=now
             )
             return shipments_pb2.CreateShipmentReply(shipment=self._announcer.snapshot(shipment, now))
 
@@ -48,9 +43,19 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         reply, replayed = await idempotency.run_once(
             self._database, claim, create, reply_type=shipments_pb2.CreateShipmentReply, now=now
         )
-        self._nudge()
+        self._steps.nudge()
         reply.replayed = replayed
         return reply
+
+    async def CancelShipment(
+        self, request: shipments_pb2.CancelShipmentRequest, context: Context
+    ) -> shipments_pb2.ShipmentReply:
+        return await self._bring_to_end(request, self._steps.cancel, Status.CANCELED)
+
+    async def DispatchShipment(
+        self, request: shipments_pb2.DispatchShipmentRequest, context: Context
+    ) -> shipments_pb2.ShipmentReply:
+        return await self._bring_to_end(request, self._steps.dispatch, Status.SHIPPED, Status.DELIVERED)
 
     async def GetShipment(self, request: shipments_pb2.GetShipmentRequest, context: Context) -> shipments_pb2.Shipment:
         shipment = await self._database.run(lambda tx: operations.get_shipment(tx, request.tenant_id, request.id))
@@ -84,6 +89,32 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
             content_type="application/pdf", content=document, sha256=hashlib.sha256(document).hexdigest()
         )
 
+    async def _bring_to_end(
+        self,
+        request: shipments_pb2.CancelShipmentRequest | shipments_pb2.DispatchShipmentRequest,
+        take_step: Callable[[str, str], Awaitable[None]],
+        *ends: Status,
+    ) -> shipments_pb2.ShipmentReply:
+        """Takes a step that inventory judges, and answers with the shipment if it is then at one of the ends.
+
+        The step is idempotent and stands for itself. What is kept under the key is what has become of the shipment: an
+        end stays, so the same request in between, or after a crash, is answered the same.
+        """
+        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
+        now = self._clock()
+        if await self._database.run(lambda tx: idempotency.look_up(tx, claim, now)) is None:
+            await take_step(request.tenant_id, request.id)
+
+        async def tell(tx: AsyncConnection) -> shipments_pb2.ShipmentReply:
+            shipment = await operations.expect_status(tx, request.tenant_id, request.id, *ends)
+            return shipments_pb2.ShipmentReply(shipment=self._announcer.snapshot(shipment, now))
+
+        reply, replayed = await idempotency.run_once(
+            self._database, claim, tell, reply_type=shipments_pb2.ShipmentReply, now=now
+        )
+        reply.replayed = replayed
+        return reply
+
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context
     ) -> common_pb2.LookUpAnswerReply:
@@ -109,19 +140,37 @@ def _fitting(snapshots: Sequence[shipments_pb2.Shipment]) -> list[shipments_pb2.
 
 
 def _requested(request: shipments_pb2.CreateShipmentRequest) -> ShipmentRequest:
-    ship_to = request.ship_to
+    has_limit = request.HasField("hold_expires_at")
     return ShipmentRequest(
         tenant_id=request.tenant_id,
         order_id=request.order_id,
-        ship_to=Address(
-            name=ship_to.name,
-            line1=ship_to.line1,
-            line2=ship_to.line2 if ship_to.HasField("line2") else None,
-            city=ship_to.city,
-            state=ship_to.state if ship_to.HasField("state") else None,
-            postal=ship_to.postal,
-            country=ship_to.country,
-        ),
+        ship_to=_address(request.ship_to),
         line_items=[Line(line.sku, line.qty) for line in request.line_items],
         carrier_hint=request.carrier_hint if request.HasField("carrier_hint") else None,
+        policy=_policy(request.allocation),
+        priority=request.priority,
+        hold_expires_at=wire.moment(request.hold_expires_at) if has_limit else None,
     )
+
+
+def _address(address: shipments_pb2.Address) -> Address:
+    place = address.coordinates if address.HasField("coordinates") else None
+    return Address(
+        name=address.name,
+        line1=address.line1,
+        line2=address.line2 if address.HasField("line2") else None,
+        city=address.city,
+        state=address.state if address.HasField("state") else None,
+        postal=address.postal,
+        country=address.country,
+        coordinates=Coordinates(place.latitude, place.longitude) if place is not None else None,
+    )
+
+
+def _policy(number: int) -> Policy:
+    if number == inventory_pb2.ALLOCATION_POLICY_UNSPECIFIED:
+        return Policy.ALL_OR_NONE
+    if number not in inventory_pb2.AllocationPolicy.values():
+        unknown = FieldFault("/allocation", "unknown_value", "Must be 'all_or_none' or 'partial'.")
+        raise Fault("validation_failed", "The shipment is not valid.", fields=[unknown])
+    return Policy(wire.enum_name(inventory_pb2.AllocationPolicy.DESCRIPTOR, number))

@@ -6,53 +6,68 @@ A shipment and its parcels change only under the lock of the shipment's row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import Row, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.shipments import voiding
 from services.shipments.domain import (
     Address,
     Attempt,
+    Coordinates,
     Failure,
     HeldLine,
     LabelStatus,
     Line,
     Parcel,
+    Policy,
     Shipment,
     Status,
 )
 
+ShipmentKey = tuple[str, str]  # tenant, id
+
 _INSERT = text("""
-    INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, carrier, service,
-        allocations, error_code, error_message, version, allocation_version, created_at, updated_at, looked_at)
+    INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, policy, priority,
+        hold_expires_at, carrier, service, allocations, error_code, error_message, version, allocation_version,
+        created_at, updated_at, looked_at)
     VALUES (:tenant_id, :id, :order_id, :status, CAST(:ship_to AS jsonb), CAST(:line_items AS jsonb), :carrier_hint,
-        :carrier, :service, CAST(:allocations AS jsonb), :error_code, :error_message, :version, :allocation_version,
-        :created_at, :updated_at, :created_at)
+        :policy, :priority, :hold_expires_at, :carrier, :service, CAST(:allocations AS jsonb), :error_code,
+        :error_message, :version, :allocation_version, :created_at, :updated_at, :created_at)
 """)
 
 _UPDATE = text("""
     UPDATE shipment SET status = :status, carrier = :carrier, service = :service,
         allocations = CAST(:allocations AS jsonb), error_code = :error_code, error_message = :error_message,
-        version = :version, allocation_version = :allocation_version, updated_at = :updated_at
+        version = :version, allocation_version = :allocation_version, updated_at = :updated_at,
+        cancel_asked_at = :cancel_asked_at,
+        voids_looked_at = CASE WHEN :has_labels_to_void THEN coalesce(voids_looked_at, :updated_at) END
     WHERE tenant_id = :tenant_id AND id = :id
 """)
 
 _SAVE_PARCEL = text("""
-    INSERT INTO parcel (tenant_id, shipment_id, warehouse, number, reference, label_status, tracking_number,
-        attempt_key, try_id, began_at, tried_at, leased_until, sent_at)
-    VALUES (:tenant_id, :shipment_id, :warehouse, :number, :reference, :label_status, :tracking_number,
-        :attempt_key, :try_id, :began_at, :tried_at, :leased_until, :sent_at)
-    ON CONFLICT (tenant_id, shipment_id, warehouse) DO UPDATE SET
+    INSERT INTO parcel (tenant_id, shipment_id, number, warehouse, reference, label_status, tracking_number,
+        attempt_key, try_id, began_at, tried_at, leased_until, sent_at, void_refused_at)
+    VALUES (:tenant_id, :shipment_id, :number, :warehouse, :reference, :label_status, :tracking_number,
+        :attempt_key, :try_id, :began_at, :tried_at, :leased_until, :sent_at, :void_refused_at)
+    ON CONFLICT (tenant_id, shipment_id, number) DO UPDATE SET
         label_status = excluded.label_status, tracking_number = excluded.tracking_number,
         attempt_key = excluded.attempt_key, try_id = excluded.try_id, began_at = excluded.began_at,
-        tried_at = excluded.tried_at, leased_until = excluded.leased_until, sent_at = excluded.sent_at
+        tried_at = excluded.tried_at, leased_until = excluded.leased_until, sent_at = excluded.sent_at,
+        void_refused_at = excluded.void_refused_at
 """)
 
-_LOCK = text("SELECT 1 FROM shipment WHERE tenant_id = :tenant_id AND id = :id FOR UPDATE")
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
+_WANTED = "unnest(CAST(:tenants AS text[]), CAST(:ids AS text[])) AS wanted (tenant_id, id)"
+_LOCK = text(f"""
+    SELECT 1 FROM {_WANTED} CROSS JOIN LATERAL (
+        SELECT 1 FROM shipment s WHERE s.tenant_id = wanted.tenant_id AND s.id = wanted.id LIMIT 1 FOR UPDATE
+    ) s
+""")  # noqa: S608 - constants
 
 # One statement for shipments and their parcels: two would see two moments. Conditions are ours; values are only bound.
 _SHIPMENTS = """
@@ -60,22 +75,32 @@ _SHIPMENTS = """
         SELECT jsonb_agg(to_jsonb(p) ORDER BY p.number) FROM parcel p
         WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
     ) AS parcels
-    FROM shipment s WHERE s.tenant_id = :tenant_id AND {conditions}
+    FROM {shipments} s WHERE {conditions}
 """
-_FIND = text(_SHIPMENTS.format(conditions="s.id = :id"))
+_OF_KEYS = f"""{_WANTED} CROSS JOIN LATERAL (
+    SELECT * FROM shipment s WHERE s.tenant_id = wanted.tenant_id AND s.id = wanted.id LIMIT 1
+)"""  # noqa: S608 - constants
+_FIND = text(_SHIPMENTS.format(shipments=_OF_KEYS, conditions="true"))
 
 # The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
-# under its hands is passed over. The conditions on top are the index's.
-_TAKE_UNATTENDED = text("""
-    UPDATE shipment SET looked_at = :now
+# under its hands is passed over. The first conditions are the index's; `looked` is the time that is stamped.
+_TAKE = """
+    UPDATE shipment SET {looked} = :now
     WHERE (tenant_id, id) = (
         SELECT tenant_id, id FROM shipment
-        WHERE status NOT IN ('shipped', 'delivered') AND NOT stock_given_back
-            AND status = :status AND looked_at < :before AND updated_at < :before
-        ORDER BY looked_at LIMIT 1 FOR UPDATE SKIP LOCKED
+        WHERE {conditions} AND {looked} < :before AND updated_at < :before
+        ORDER BY {looked} LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     RETURNING tenant_id, id
-""")
+"""
+_TAKE_UNATTENDED = text(
+    _TAKE.format(
+        looked="looked_at",
+        conditions="status <> 'delivered' AND NOT stock_given_back AND cancel_asked_at IS NULL AND status = :status",
+    )
+)
+_TAKE_ASKED_TO_CANCEL = text(_TAKE.format(looked="looked_at", conditions="cancel_asked_at IS NOT NULL"))
+_TAKE_WITH_LABELS_TO_VOID = text(_TAKE.format(looked="voids_looked_at", conditions="voids_looked_at IS NOT NULL"))
 
 _MARK_STOCK_GIVEN_BACK = text("""
     UPDATE shipment SET stock_given_back = true
@@ -83,11 +108,11 @@ _MARK_STOCK_GIVEN_BACK = text("""
 """)
 
 _ADD_LABEL = text("""
-    INSERT INTO label (tenant_id, shipment_id, warehouse, content, carrier, service, created_at)
-    VALUES (:tenant_id, :shipment_id, :warehouse, :content, :carrier, :service, :now)
+    INSERT INTO label (tenant_id, shipment_id, number, content, carrier, service, created_at)
+    VALUES (:tenant_id, :shipment_id, :number, :content, :carrier, :service, :now)
 """)
 
-_LABELS = text("SELECT warehouse, content FROM label WHERE tenant_id = :tenant_id AND shipment_id = :shipment_id")
+_LABELS = text("SELECT number, content FROM label WHERE tenant_id = :tenant_id AND shipment_id = :shipment_id")
 
 
 async def insert(tx: AsyncConnection, shipment: Shipment) -> None:
@@ -95,27 +120,44 @@ async def insert(tx: AsyncConnection, shipment: Shipment) -> None:
 
 
 async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None:
-    """Saves what has changed of a shipment that `lock` gave."""
-    await tx.execute(_UPDATE, _columns(after))
-    changed = [
-        _parcel_columns(after, parcel, number)
-        for number, parcel in enumerate(after.opened_parcels, start=1)
+    await update_all(tx, [(before, after)])
+
+
+async def update_all(tx: AsyncConnection, changes: Sequence[tuple[Shipment, Shipment]]) -> None:
+    """Saves what has changed of shipments that `lock` gave: before and after."""
+    if changes:
+        await tx.execute(_UPDATE, [_columns(after) for _, after in changes])
+    parcels = [
+        _parcel_columns(after, parcel)
+        for before, after in changes
+        for parcel in after.opened_parcels
         if parcel not in before.opened_parcels
     ]
-    if changed:
-        await tx.execute(_SAVE_PARCEL, changed)
+    if parcels:
+        await tx.execute(_SAVE_PARCEL, parcels)
 
 
 async def lock(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
     """The shipment, locked until the transaction ends."""
+    return (await lock_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
+
+
+async def lock_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are, locked in the order of their keys."""
+    ordered = sorted(set(keys))
     # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
-    locked = await tx.execute(_LOCK, {"tenant_id": tenant_id, "id": shipment_id})
-    return await find(tx, tenant_id, shipment_id) if locked.first() is not None else None
+    await tx.execute(_LOCK, _key_columns(ordered))
+    return await find_all(tx, ordered)
 
 
 async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
-    row = (await tx.execute(_FIND, {"tenant_id": tenant_id, "id": shipment_id})).first()
-    return _shipment(row) if row is not None else None
+    return (await find_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
+
+
+async def find_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are."""
+    rows = await tx.execute(_FIND, _key_columns(keys))
+    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
 
 
 async def list_shipments(
@@ -129,8 +171,11 @@ async def list_shipments(
 ) -> list[Shipment]:
     """Newest first, by an index: ids sort by their time of birth, and a page costs the same however deep it lies."""
     wanted = {"s.order_id = :order_id": order_id, "s.status = :status": status, "s.id < :after_id": after_id}
-    conditions = [condition for condition, value in wanted.items() if value is not None] or ["true"]
-    query = _SHIPMENTS.format(conditions=" AND ".join(conditions)) + " ORDER BY s.id DESC LIMIT :limit"
+    conditions = ["s.tenant_id = :tenant_id", *(name for name, value in wanted.items() if value is not None)]
+    query = (
+        _SHIPMENTS.format(shipments="shipment", conditions=" AND ".join(conditions))
+        + " ORDER BY s.id DESC LIMIT :limit"
+    )
     asked = {"order_id": order_id, "status": status, "after_id": after_id}
     given = {name: value for name, value in asked.items() if value is not None}
     rows = await tx.execute(text(query), {"tenant_id": tenant_id, "limit": limit, **given})
@@ -138,11 +183,20 @@ async def list_shipments(
 
 
 async def take_unattended(
-    tx: AsyncConnection, status: Status, *, before: datetime, now: datetime
+    tx: AsyncConnection, *, status: Status, before: datetime, now: datetime
 ) -> tuple[str, str] | None:
     """(tenant, id) of the shipment of a status that was looked at longest ago, if nothing moved it since `before`."""
-    row = (await tx.execute(_TAKE_UNATTENDED, {"status": status, "before": before, "now": now})).first()
-    return (row.tenant_id, row.id) if row is not None else None
+    return await _take(tx, _TAKE_UNATTENDED, {"status": status, "before": before, "now": now})
+
+
+async def take_asked_to_cancel(tx: AsyncConnection, *, before: datetime, now: datetime) -> tuple[str, str] | None:
+    """The same of those that somebody wants canceled, and inventory has not decided on."""
+    return await _take(tx, _TAKE_ASKED_TO_CANCEL, {"before": before, "now": now})
+
+
+async def take_with_labels_to_void(tx: AsyncConnection, *, before: datetime, now: datetime) -> tuple[str, str] | None:
+    """The same of those that have a label which serves nobody."""
+    return await _take(tx, _TAKE_WITH_LABELS_TO_VOID, {"before": before, "now": now})
 
 
 async def mark_stock_given_back(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> None:
@@ -153,21 +207,31 @@ async def mark_stock_given_back(tx: AsyncConnection, tenant_id: str, shipment_id
 async def add_label(
     tx: AsyncConnection,
     shipment: Shipment,
-    warehouse: str,
+    number: int,
     *,
     content: bytes,
     carrier: str,
     service: str,
     now: datetime,
 ) -> None:
-    row = {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id, "warehouse": warehouse, "now": now}
+    row = {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id, "number": number, "now": now}
     await tx.execute(_ADD_LABEL, {**row, "content": content, "carrier": carrier, "service": service})
 
 
-async def find_labels(tx: AsyncConnection, shipment: Shipment) -> Mapping[str, bytes]:
-    """The labels that were bought, by warehouse."""
+async def find_labels(tx: AsyncConnection, shipment: Shipment) -> Mapping[int, bytes]:
+    """The labels that were bought, by the number of their parcel."""
     rows = await tx.execute(_LABELS, {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id})
-    return {row.warehouse: row.content for row in rows}
+    return {row.number: row.content for row in rows}
+
+
+def _key_columns(keys: Iterable[ShipmentKey]) -> dict[str, list[str]]:
+    keys = list(keys)
+    return {"tenants": [tenant_id for tenant_id, _ in keys], "ids": [shipment_id for _, shipment_id in keys]}
+
+
+async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> tuple[str, str] | None:
+    row = (await tx.execute(query, asked)).first()
+    return (row.tenant_id, row.id) if row is not None else None
 
 
 def _columns(shipment: Shipment) -> dict[str, Any]:
@@ -180,6 +244,9 @@ def _columns(shipment: Shipment) -> dict[str, Any]:
         "ship_to": json.dumps(asdict(shipment.ship_to)),
         "line_items": json.dumps([asdict(line) for line in shipment.line_items]),
         "carrier_hint": shipment.carrier_hint,
+        "policy": shipment.policy,
+        "priority": shipment.priority,
+        "hold_expires_at": shipment.hold_expires_at,
         "carrier": shipment.carrier,
         "service": shipment.service,
         "allocations": json.dumps([asdict(line) for line in shipment.allocations]),
@@ -187,18 +254,20 @@ def _columns(shipment: Shipment) -> dict[str, Any]:
         "error_message": error.message if error else None,
         "version": shipment.version,
         "allocation_version": shipment.allocation_version,
+        "cancel_asked_at": shipment.cancel_asked_at,
+        "has_labels_to_void": voiding.next_parcel(shipment) is not None,
         "created_at": shipment.created_at,
         "updated_at": shipment.updated_at,
     }
 
 
-def _parcel_columns(shipment: Shipment, parcel: Parcel, number: int) -> dict[str, Any]:
+def _parcel_columns(shipment: Shipment, parcel: Parcel) -> dict[str, Any]:
     attempt = parcel.attempt
     return {
         "tenant_id": shipment.tenant_id,
         "shipment_id": shipment.id,
+        "number": parcel.number,
         "warehouse": parcel.warehouse,
-        "number": number,
         "reference": parcel.reference,
         "label_status": parcel.label_status,
         "tracking_number": parcel.tracking_number,
@@ -208,6 +277,7 @@ def _parcel_columns(shipment: Shipment, parcel: Parcel, number: int) -> dict[str
         "tried_at": attempt.tried_at if attempt else None,
         "leased_until": attempt.leased_until if attempt else None,
         "sent_at": attempt.sent_at if attempt else None,
+        "void_refused_at": parcel.void_refused_at,
     }
 
 
@@ -217,9 +287,12 @@ def _shipment(row: Row[Any]) -> Shipment:
         id=row.id,
         order_id=row.order_id,
         status=Status(row.status),
-        ship_to=Address(**row.ship_to),
+        ship_to=_address(row.ship_to),
         line_items=tuple(Line(**line) for line in row.line_items),
         carrier_hint=row.carrier_hint,
+        policy=Policy(row.policy),
+        priority=row.priority,
+        hold_expires_at=row.hold_expires_at,
         carrier=row.carrier,
         service=row.service,
         allocations=tuple(HeldLine(**line) for line in row.allocations),
@@ -227,18 +300,26 @@ def _shipment(row: Row[Any]) -> Shipment:
         error=Failure(row.error_code, row.error_message) if row.error_code else None,
         version=row.version,
         allocation_version=row.allocation_version,
+        cancel_asked_at=row.cancel_asked_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
 
 
+def _address(stored: Mapping[str, Any]) -> Address:
+    place = stored.get("coordinates")
+    return Address(**{**stored, "coordinates": Coordinates(**place) if place else None})
+
+
 def _parcel(row: Mapping[str, Any]) -> Parcel:
     return Parcel(
+        number=row["number"],
         warehouse=row["warehouse"],
         reference=row["reference"],
         label_status=LabelStatus(row["label_status"]),
         tracking_number=row["tracking_number"],
         attempt=_attempt(row) if row["attempt_key"] else None,
+        void_refused_at=_moment(row["void_refused_at"]),
     )
 
 
@@ -249,5 +330,9 @@ def _attempt(row: Mapping[str, Any]) -> Attempt:
         began_at=datetime.fromisoformat(row["began_at"]),
         tried_at=datetime.fromisoformat(row["tried_at"]),
         leased_until=datetime.fromisoformat(row["leased_until"]),
-        sent_at=datetime.fromisoformat(row["sent_at"]) if row["sent_at"] else None,
+        sent_at=_moment(row["sent_at"]),
     )
+
+
+def _moment(stored: str | None) -> datetime | None:
+    return datetime.fromisoformat(stored) if stored else None

@@ -9,7 +9,7 @@ SHIPMENTS = StreamSpec(name="SHIPMENTS", subjects=("skutrail.shipment.*",))
 STOCK_STEPS = ConsumerSpec(
     stream="SHIPMENTS",
     name="shipments-stock-steps",
-    subjects=("skutrail.shipment.created", "skutrail.shipment.failed"),
+    subjects=("skutrail.shipment.created", "skutrail.shipment.canceled", "skutrail.shipment.failed"),
     ack_wait=timedelta(seconds=10),
 )
 # By itself, so that a slow carrier holds up nobody's stock. Longer than a carrier may take (`answers_within`), and no
@@ -20,6 +20,13 @@ LABEL_STEPS = ConsumerSpec(
     subjects=("skutrail.shipment.allocated",),
     ack_wait=timedelta(seconds=12),
 )
+# By itself as well: a carrier that is slow to take labels back holds up nobody's purchase.
+VOID_STEPS = ConsumerSpec(
+    stream="SHIPMENTS",
+    name="shipments-void-steps",
+    subjects=("skutrail.shipment.backordered", "skutrail.shipment.canceled", "skutrail.shipment.failed"),
+    ack_wait=timedelta(seconds=12),
+)
 STOCK_NEWS = ConsumerSpec(
     stream="INVENTORY",
     name="shipments-stock-news",
@@ -28,4 +35,4 @@ STOCK_NEWS = ConsumerSpec(
 )
 
 STREAMS = (SHIPMENTS,)
-CONSUMERS = (STOCK_STEPS, LABEL_STEPS, STOCK_NEWS)
+CONSUMERS = (STOCK_STEPS, LABEL_STEPS, VOID_STEPS, STOCK_NEWS)

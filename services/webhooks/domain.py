@@ -16,11 +16,11 @@ EVENT_TYPES: Mapping[str, str] = {
     "shipment.allocated": "Stock is held for every line of a shipment.",
     "shipment.backordered": "There is not enough stock for a shipment; it waits for more.",
     "shipment.label_ready": "The label of a shipment can be fetched.",
-    "shipment.shipped": "A shipment left the warehouse, and its stock with it (not sent yet).",
-    "shipment.delivered": "The carrier delivered a shipment (not sent yet).",
-    "shipment.canceled": "A shipment was canceled, and the stock held for it is free again (not sent yet).",
-    "shipment.failed": "The carrier refused a shipment, and the stock held for it is free again.",
-    "order.updated": "The status or the allocations of an order changed.",
+    "shipment.shipped": "A shipment left the warehouse, and its stock with it.",
+    "shipment.delivered": "The carrier delivered a shipment.",
+    "shipment.canceled": "A shipment was canceled, and the stock held for it is free again.",
+    "shipment.failed": "The carrier refused a shipment, or its time ran out; the stock held for it is free again.",
+    "order.updated": "The status, the allocations or the lines of an order changed.",
     "webhook.ping": "Somebody asked to try a webhook out; nothing happened to stock, shipment or order (not sent yet).",
 }
 

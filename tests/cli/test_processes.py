@@ -6,9 +6,19 @@ import pytest
 
 from cli.local.children import Process
 from cli.local.home import make_secrets, open_home
-from cli.local.processes import CHOICES, FOR_ALL, FOR_THE_GATEWAY, FOR_THE_SERVICES, GATEWAY, SERVICES
+from cli.local.processes import (
+    CHOICES,
+    FOR_ALL,
+    FOR_THE_GATEWAY,
+    FOR_THE_SERVICES,
+    GATEWAY,
+    SANDBOX,
+    SERVICES,
+    SHIPMENTS,
+)
 from cli.local.stack import Stack, choose_ports
 from gateway.__main__ import GatewaySettings
+from sandbox.__main__ import SandboxSettings
 
 
 @pytest.fixture
@@ -24,9 +34,22 @@ def test_what_was_chosen_reaches_the_processes_that_know_it(stack: Stack) -> Non
     assert reached(GATEWAY) == {*FOR_ALL, *FOR_THE_GATEWAY}
     for service in SERVICES:
         assert reached(service) == {*FOR_ALL, *FOR_THE_SERVICES}
+    assert reached(SANDBOX) == {*FOR_ALL}
 
 
 def test_the_gateway_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:
     known = {f"SKUTRAIL_{name.upper()}" for name in GatewaySettings.model_fields}
 
     assert GATEWAY.environment(stack).keys() <= known
+
+
+def test_the_sandbox_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:
+    known = {f"SKUTRAIL_{name.upper()}" for name in SandboxSettings.model_fields}
+
+    assert SANDBOX.environment(stack).keys() <= known
+
+
+def test_shipments_buys_where_the_sandbox_sells(stack: Stack) -> None:
+    address = SANDBOX.environment(stack)["SKUTRAIL_SANDBOX_LISTEN"]
+
+    assert SHIPMENTS.environment(stack)["SKUTRAIL_CARRIER_URL"] == f"http://{address}"

@@ -17,6 +17,7 @@ Document = dict[str, Any]
 OVERLAYS = ("local", "production")
 SERVICES = ("inventory", "shipments", "orders", "webhooks")
 PROCESSES = (*SERVICES, "gateway")
+CARRIERS = ("sandbox",)
 MADE_BY_CLOUDNATIVEPG = ("postgres-ca",)
 
 

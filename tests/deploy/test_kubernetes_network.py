@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.webhooks.addresses import CLOSED, SEALED, Guard
-from tests.deploy.manifests import PROCESSES, Document, Manifests, manifests
+from tests.deploy.manifests import CARRIERS, PROCESSES, Document, Manifests, manifests
 from tests.deploy.network import Labels, allows_address, allows_edge, is_closed
 
 POSTGRES = {"cnpg.io/cluster": "postgres"}
-PORTS = (4222, 5432, 6222, 8080, 8222, 50051)
+PORTS = (4222, 5432, 6222, 8080, 8090, 8222, 50051)
 
 
 def test_every_pod_is_closed_in_both_directions(k8s: Manifests) -> None:
@@ -97,7 +97,7 @@ def _has_cluster(k8s: Manifests) -> bool:
 
 def _edges_in_settings(k8s: Manifests) -> Iterator[tuple[str, str, int]]:
     """Every URL and address in a pod's environment is a connection that the pod will make."""
-    for name in (*PROCESSES, "migrate"):
+    for name in (*PROCESSES, *CARRIERS, "migrate"):
         pod = k8s.pod(name)
         for container in pod.containers:
             for variable, value in k8s.environment(container).items():

@@ -4,7 +4,7 @@ import re
 
 from chassis import jetstream, process, rpc
 from tests.deploy.kubectl import ROOT
-from tests.deploy.manifests import PROCESSES, SERVICES, Manifests, Pod
+from tests.deploy.manifests import CARRIERS, PROCESSES, SERVICES, Manifests, Pod
 
 STOP_IN_FLIGHT_S = 5.0  # rpc.Server.stop waits this long for the last finally blocks
 DATABASE_CANCEL_S = 10.0  # psycopg asks a silent server to cancel, then waits
@@ -31,7 +31,7 @@ def test_every_pod_meets_the_restricted_standard(k8s: Manifests) -> None:
 
 
 def test_our_image_runs_as_its_own_user(k8s: Manifests) -> None:
-    for name in (*PROCESSES, "migrate"):
+    for name in (*PROCESSES, *CARRIERS, "migrate"):
         assert k8s.pod(name).spec["securityContext"]["runAsUser"] == 10001
 
 
@@ -68,7 +68,7 @@ def test_images_are_pinned(k8s: Manifests) -> None:
 
 
 def test_production_runs_our_image_by_digest(production: Manifests) -> None:
-    for name in (*PROCESSES, "migrate"):
+    for name in (*PROCESSES, *CARRIERS, "migrate"):
         assert "@sha256:" in production.pod(name).main["image"]
 
 
@@ -111,6 +111,13 @@ def test_the_gateway_lives_and_is_ready_without_its_services(k8s: Manifests) -> 
     assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+
+
+def test_the_sandbox_is_one_pod_that_is_gone_before_the_next_one_comes(k8s: Manifests) -> None:
+    assert k8s.pod("sandbox").replicas == 1
+    assert k8s.one("Deployment", "sandbox")["spec"]["strategy"] == {"type": "Recreate"}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert k8s.pod("sandbox").main[probe]["httpGet"] == {"path": "/healthz", "port": "http"}
 
 
 def test_services_are_headless_so_that_clients_see_every_pod(k8s: Manifests) -> None:

@@ -5,13 +5,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 import typer
 from psycopg import pq
 
-from chassis.config import Settings
+from chassis.config import ProcessSettings
 from cli import migrate
 from cli.main import app
 from cli.provision import NAMES, ROLES
@@ -19,7 +20,7 @@ from gateway.client_address import parse_networks
 from tests.deploy.kubectl import ROOT
 from tests.deploy.manifests import PROCESSES, SERVICES, Document, Manifests, manifests
 
-MODULES = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway"}
+MODULES = {name: f"services.{name}" for name in SERVICES} | {"gateway": "gateway", "sandbox": "sandbox"}
 
 
 def test_every_process_is_started_by_the_command_that_starts_it_anywhere(k8s: Manifests) -> None:
@@ -37,7 +38,7 @@ def test_the_jobs_run_commands_that_skutrail_has(k8s: Manifests) -> None:
         assert command in known
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("name", MODULES)
 def test_a_process_accepts_its_settings(k8s: Manifests, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     container = k8s.pod(name).main
 
@@ -47,7 +48,7 @@ def test_a_process_accepts_its_settings(k8s: Manifests, name: str, monkeypatch: 
     assert settings
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("name", MODULES)
 def test_a_process_is_given_no_setting_that_it_does_not_read(k8s: Manifests, name: str) -> None:
     container = k8s.pod(name).main
 
@@ -56,7 +57,7 @@ def test_a_process_is_given_no_setting_that_it_does_not_read(k8s: Manifests, nam
 
 def test_the_shared_settings_are_each_read_by_somebody(k8s: Manifests) -> None:
     libpq = {option.envvar.decode() for option in pq.Conninfo.get_defaults() if option.envvar}
-    read = libpq.union(*(_variables_of(name) for name in PROCESSES))
+    read = libpq.union(*(_variables_of(name) for name in MODULES))
 
     assert k8s.config("settings").keys() <= read
 
@@ -78,6 +79,24 @@ def test_the_gateway_listens_where_its_pod_says(k8s: Manifests) -> None:
     assert environment["SKUTRAIL_HTTP_HOST"] == "0.0.0.0"
     assert environment["SKUTRAIL_HTTP_PORT"] == str(default_port)
     assert container["ports"] == [{"name": "http", "containerPort": default_port}]
+
+
+def test_the_sandbox_listens_where_its_pod_and_shipments_say(k8s: Manifests) -> None:
+    container = k8s.pod("sandbox").main
+    default_port = _settings_of("sandbox").model_fields["sandbox_listen"].default.rpartition(":")[2]
+
+    assert k8s.environment(container)["SKUTRAIL_SANDBOX_LISTEN"] == f"0.0.0.0:{default_port}"
+    assert container["ports"] == [{"name": "http", "containerPort": int(default_port)}]
+    assert k8s.environment(k8s.pod("shipments").main)["SKUTRAIL_CARRIER_URL"] == f"http://sandbox:{default_port}"
+
+
+def test_the_sandbox_writes_to_a_volume_of_its_own(k8s: Manifests) -> None:
+    pod = k8s.pod("sandbox")
+    file = PurePosixPath(k8s.environment(pod.main)["SKUTRAIL_SANDBOX_FILE"])
+
+    (mount,) = [mount for mount in pod.main["volumeMounts"] if PurePosixPath(mount["mountPath"]) == file.parent]
+    (volume,) = [volume for volume in pod.spec["volumes"] if volume["name"] == mount["name"]]
+    assert "emptyDir" in volume
 
 
 @pytest.mark.parametrize("overlay", ["local", "production"])
@@ -129,7 +148,7 @@ def test_the_local_overlay_provisions_every_role_with_the_password_that_its_proc
         assert database_url == f"postgresql://skutrail_{name}:{password}@postgres-rw:5432/skutrail_{name}"
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize("name", MODULES)
 def test_the_page_for_operators_tells_every_setting_its_reader_and_its_default(name: str) -> None:
     told = _told_to_operators()
 
@@ -147,10 +166,10 @@ def _told_to_operators() -> Mapping[str, tuple[str, str]]:
     return {name.strip(" `"): (readers.strip(), default.strip()) for _, name, readers, default, *_ in rows}
 
 
-def _settings_of(name: str) -> type[Settings]:
+def _settings_of(name: str) -> type[ProcessSettings]:
     """The class of settings that a __main__ makes: the most special one it knows."""
     module = importlib.import_module(f"{MODULES[name]}.__main__")
-    known = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, Settings)]
+    known = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, ProcessSettings)]
     return max(known, key=lambda settings: len(settings.__mro__))
 
 

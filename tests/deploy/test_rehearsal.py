@@ -22,9 +22,10 @@ from cli.local.stack import free_ports
 from cli.provision import NAMES, DatabaseUrls
 from gateway.keys import EXAMPLE_KEY
 from tests.deploy.kubectl import ROOT
-from tests.deploy.manifests import PROCESSES, manifests
+from tests.deploy.manifests import CARRIERS, PROCESSES, manifests
 
 LOCAL = manifests("local")
+ALL = (*CARRIERS, *PROCESSES)
 MOVEMENT = {"sku": "REHEARSAL", "warehouse": "SEA-1", "qty": 5, "reason": "receipt"}
 
 
@@ -32,17 +33,17 @@ MOVEMENT = {"sku": "REHEARSAL", "warehouse": "SEA-1", "qty": 5, "reason": "recei
 async def test_a_movement_is_recorded_and_told_by_the_processes_of_the_overlay(
     databases: Mapping[str, DatabaseUrls], server: str, tmp_path: Path
 ) -> None:
-    here = Here(databases, server, dict(zip(PROCESSES, free_ports(len(PROCESSES)), strict=True)), tmp_path)
+    here = Here(databases, server, dict(zip(ALL, free_ports(len(ALL)), strict=True)), tmp_path)
 
     async with AsyncExitStack() as stack:
         await _migrate(here)
-        processes = [await stack.enter_async_context(_running(name, here)) for name in PROCESSES]
+        processes = [await stack.enter_async_context(_running(name, here)) for name in ALL]
         await _until(lambda: answers_http(here.ports["gateway"], "/readyz"))
         await _record(here)
         await _until(lambda: _everything_is_published(here))
         await _stop(processes)
 
-    for name in PROCESSES:
+    for name in ALL:
         log = here.log(name).read_text()
         assert "process.stopped" in log
         assert "violation" not in log.lower(), log
@@ -68,12 +69,16 @@ class Here:
     def _moved(self, value: str) -> str:
         for name, port in self.ports.items():
             value = value.replace(f"dns:///{name}:50051", f"127.0.0.1:{port}")
+            value = value.replace(f"http://{name}:8090", f"http://127.0.0.1:{port}")
         return value.replace("@nats:4222", "@" + self.server.removeprefix("nats://"))
 
     def _own(self, name: str) -> dict[str, str]:
         path = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")])}
         if name == "migrate":
             return path | {f"SKUTRAIL_{n.upper()}_OWNER_URL": self.databases[n].owner for n in NAMES}
+        if name == "sandbox":
+            listen, file = f"127.0.0.1:{self.ports[name]}", str(self.folder / "sandbox.sqlite3")
+            return path | {"SKUTRAIL_SANDBOX_LISTEN": listen, "SKUTRAIL_SANDBOX_FILE": file}
         path["SKUTRAIL_DATABASE_URL"] = self.databases[name].application
         if name == "gateway":
             path["SKUTRAIL_RATE_LIMIT_URL"] = path["SKUTRAIL_DATABASE_URL"]

@@ -65,6 +65,11 @@ class Caller:
         data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         return await self.ask("POST", path, headers=headers, data=data, **options)
 
+    async def put(self, path: str, body: Any, **options: Any) -> Answer:
+        """`body` is sent as JSON."""
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        return await self.ask("PUT", path, headers=headers, data=json.dumps(body).encode(), **options)
+
     async def ask(self, method: str, path: str, *, headers: Headers = (), data: Any = None) -> Answer:
         """The path goes out as it is written."""
         sent = CIMultiDict(headers)

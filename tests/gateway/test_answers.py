@@ -131,7 +131,7 @@ async def test_a_shipment_is_told_in_full_and_its_label_opens_by_link_and_by_key
         *("id", "status", "label_url", "order_id", "ship_to", "line_items", "carrier_hint", "carrier", "service"),
         *("allocations", "parcels", "error", "created_at", "updated_at"),
     ]
-    assert told.json["ship_to"] == SHIP_TO | {"line2": None}
+    assert told.json["ship_to"] == SHIP_TO | {"line2": None, "coordinates": None}
     assert told.json["allocations"] == [{"sku": sku, "warehouse": "SEA-1", "qty": 2}]
 
     link = told.json["label_url"].removeprefix(caller.base_url)

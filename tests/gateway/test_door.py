@@ -17,6 +17,8 @@ from tests.gateway.conftest import Door
 LEDGER, SHIPMENTS, SUBSCRIBE = "/v1/inventory/ledger", "/v1/shipments", "/v1/webhooks/subscribe"
 BATCH, TRANSFERS = "/v1/inventory/ledger/batch", "/v1/inventory/transfers"
 POSTS = (LEDGER, SHIPMENTS, SUBSCRIBE, BATCH, TRANSFERS)
+BARE_POSTS = ("/v1/shipments/x/cancel", "/v1/shipments/x/dispatch")
+WAREHOUSE = "/v1/warehouses/SEA-1"
 JSON_TYPE = "application/json"
 
 
@@ -147,6 +149,91 @@ async def test_a_head_is_a_get_without_its_body(door: Door) -> None:
 @pytest.mark.parametrize("path", POSTS)
 async def test_each_post_refuses_a_bad_body(door: Door, path: str, body: bytes, status: int, code: str) -> None:
     assert_problem(await door.caller.post(path, body), status, code)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b" { } "])
+@pytest.mark.parametrize("path", BARE_POSTS)
+async def test_where_the_path_says_it_all_an_empty_body_will_do(door: Door, path: str, body: bytes) -> None:
+    """There is no service behind this door: who comes so far is let in."""
+    assert_problem(await door.caller.post(path, body), 503, "unavailable")
+
+
+@pytest.mark.parametrize("path", BARE_POSTS)
+async def test_an_empty_body_is_of_no_media_type(door: Door, path: str) -> None:
+    async def nothing() -> Any:
+        return
+        yield
+
+    for sent in ({}, {"headers": {"Content-Type": "text/plain"}}, {"data": nothing()}):
+        assert_problem(await door.caller.ask("POST", path, **sent), 503, "unavailable")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"x":1}', 422, "validation_failed"),
+        (b"[]", 422, "validation_failed"),
+        (b"null", 422, "validation_failed"),
+        (b"0", 422, "validation_failed"),
+        (b"{", 400, "malformed_json"),
+        (b" ", 400, "malformed_json"),
+        (b'"' + b"x" * 1_048_575 + b'"', 413, "content_too_large"),
+    ],
+    ids=["a member", "list", "null", "zero", "broken", "blank", "too large"],
+)
+@pytest.mark.parametrize("path", BARE_POSTS)
+async def test_where_the_path_says_it_all_nothing_else_is_taken(
+    door: Door, path: str, body: bytes, status: int, code: str
+) -> None:
+    assert_problem(await door.caller.post(path, body), status, code)
+
+
+async def test_a_body_where_none_is_needed_is_called_json_all_the_same(door: Door) -> None:
+    answer = await door.caller.post(BARE_POSTS[0], b"{}", headers={"Content-Type": "text/plain"})
+
+    assert_problem(answer, 415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "malformed_json"),
+        (b"[]", 422, "validation_failed"),
+        (b'{"priority":101,"code":"SEA-1"}', 422, "validation_failed"),
+        (b"{}", 503, "unavailable"),
+    ],
+    ids=["empty", "list", "bad members", "nothing said"],
+)
+async def test_a_put_is_held_to_the_same_json_and_needs_no_key(door: Door, body: bytes, status: int, code: str) -> None:
+    for headers in ({}, {"Idempotency-Key": "abc"}, {"Idempotency-Key": "not a key"}):
+        sent = {"Content-Type": JSON_TYPE, **headers}
+        answer = await door.caller.ask("PUT", WAREHOUSE, headers=sent, data=body)
+
+        assert_problem(answer, status, code)
+        assert "Idempotency-Key" not in answer.headers
+
+
+@pytest.mark.parametrize("code", ["%00", "a%0Ab", "%20a", "a%20", "%ff", "%E2%80%AE", "x" * 65, "%ed%a0%80"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_what_cannot_be_a_warehouse_is_a_bad_parameter(door: Door, method: str, code: str) -> None:
+    data = b"{}" if method == "PUT" else None
+    answer = await door.caller.ask(method, f"/v1/warehouses/{code}", headers={"Content-Type": JSON_TYPE}, data=data)
+
+    assert_problem(answer, 400, "invalid_parameter")
+    assert [error["parameter"] for error in answer.json["errors"]] == ["code"]
+
+
+@pytest.mark.parametrize("code", ["a%20b", "a%2Fb", "..%2F..", "%7Bcode%7D", "100%25", "%E5%95%86", "a+b", "'--", "."])
+async def test_every_code_of_the_ledger_is_the_path_of_a_warehouse(door: Door, code: str) -> None:
+    assert_problem(await door.caller.get(f"/v1/warehouses/{code}"), 503, "unavailable")
+
+
+@pytest.mark.parametrize("said", ["1", "yes", "True", "", "truefalse"])
+async def test_a_dry_run_is_true_or_false(door: Door, said: str) -> None:
+    answer = await door.caller.post(f"{SHIPMENTS}?dry_run={said}", {})
+
+    assert_problem(answer, 400, "invalid_parameter")
+    assert [error["parameter"] for error in answer.json["errors"]] == ["dry_run"]
 
 
 async def test_a_body_of_exactly_a_mebibyte_is_read(door: Door) -> None:

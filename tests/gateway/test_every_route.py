@@ -51,15 +51,25 @@ LINKED = {"GET /v1/shipments/{id}/label"}
 IDS = {
     "GET /v1/inventory/ledger/{id}": "entry",
     "GET /v1/shipments/{id}": "shipment",
+    "GET /v1/shipments/{id}/allocation": "shipment",
     "GET /v1/shipments/{id}/label": "shipment",
+    "POST /v1/shipments/{id}/cancel": "shipment to cancel",
+    "POST /v1/shipments/{id}/dispatch": "shipment to dispatch",
     "GET /v1/orders/{id}": "order",
+    "GET /v1/orders/{id}/lines": "order",
     "GET /v1/webhooks/{id}": "webhook",
     "PATCH /v1/webhooks/{id}": "webhook",
     "DELETE /v1/webhooks/{id}": "webhook",
+    "GET /v1/warehouses/{code}": "warehouse",
 }
+# What a path names anew for whoever says so: a stranger's is one of their own.
+OWN = {"PUT /v1/warehouses/{code}"}
 
 KEYED = {name_of(route): route for route in ROUTES if route.access is not Access.OPEN}
-WITH_ID = sorted((route for route in KEYED.values() if "{id" in route.path), key=lambda route: route.method == "DELETE")
+WITH_ID = sorted(
+    (route for name, route in KEYED.items() if "{" in name and name not in OWN),
+    key=lambda route: route.method == "DELETE",
+)
 LISTS = [route for route in KEYED.values() if isinstance(route.handler, Listing)]
 # HEAD is answered wherever GET is.
 ASKED = [
@@ -124,7 +134,7 @@ async def test_a_public_route_looks_at_no_key(door: Door, name: str) -> None:
 
 @dataclass(frozen=True)
 class Owner:
-    """A tenant who has two of everything, so that a page of one has a next."""
+    """A tenant who has more than one of everything, so that a page of one has a next."""
 
     tenant: Tenant
     ids: Mapping[str, str]
@@ -145,13 +155,16 @@ async def owner(stack: RunningStack, session: aiohttp.ClientSession, request: py
 
 
 async def possessions(tenant: Tenant) -> Mapping[str, str]:
-    for sku in ("SKU-1", "SKU-2"):
-        entry = await tenant.receive(5, sku)
-        order_id = f"ord_{uuid4().hex[:26]}"
-        shipment_id = await tenant.ship(1, sku, order_id=order_id)
-        webhook_id = await tenant.subscribe("https://your.app/hook", "webhook.ping", secret="whsec_REPLACE")
-        await tenant.shipment_that_is(shipment_id, "label_ready")
-    return {"entry": str(entry["id"]), "shipment": shipment_id, "order": order_id, "webhook": webhook_id}
+    ids: dict[str, str] = {}
+    for purpose in ("shipment to cancel", "shipment to dispatch", "shipment"):
+        ids["entry"] = str((await tenant.receive(5, purpose))["id"])
+        ids["order"] = f"ord_{uuid4().hex[:26]}"
+        ids[purpose] = await tenant.ship(1, purpose, order_id=ids["order"])
+        ids["webhook"] = await tenant.subscribe("https://your.app/hook", "webhook.ping", secret="whsec_REPLACE")
+        ids["warehouse"] = f"wh_{uuid4().hex[:26]}"
+        assert (await tenant.api.put(f"/v1/warehouses/{ids['warehouse']}", {"name": "Theirs"})).status == 200
+        await tenant.shipment_that_is(ids[purpose], "label_ready")
+    return ids
 
 
 @pytest.mark.parametrize("whose", ["another account", "the other mode"])
@@ -183,7 +196,8 @@ async def test_a_signed_link_opens_one_label_to_anybody(owner: Owner) -> None:
 
 
 @pytest.mark.parametrize("whose", ["another account", "the other mode"])
-@pytest.mark.parametrize("route", LISTS, ids=name_of)
+# What is listed within one object is found by its id, or not at all: the rows above are for that.
+@pytest.mark.parametrize("route", [route for route in LISTS if "{id" not in route.path], ids=name_of)
 async def test_a_list_shows_nothing_from_elsewhere_and_takes_no_cursor_from_there(
     owner: Owner, route: Route, whose: str
 ) -> None:
@@ -197,6 +211,15 @@ async def test_a_list_shows_nothing_from_elsewhere_and_takes_no_cursor_from_ther
     assert (refused.status, refused.code) == (400, "cursor_invalid")
 
 
+@pytest.mark.parametrize("whose", ["another account", "the other mode"])
+async def test_a_warehouse_from_elsewhere_is_described_by_nobody_but_its_owner(owner: Owner, whose: str) -> None:
+    path = f"/v1/warehouses/{owner.ids['warehouse']}"
+    stranger = await owner.strangers[whose].api.put(path, {"name": "Ours"})
+
+    assert (stranger.status, stranger.json["name"]) == (200, "Ours")
+    assert (await owner.tenant.api.get(path)).json["name"] == "Theirs"
+
+
 # Last of all, for the last row deletes.
 @pytest.mark.parametrize("route", WITH_ID, ids=name_of)
 async def test_its_owner_has_it_still(owner: Owner, route: Route) -> None:
@@ -206,15 +229,18 @@ async def test_its_owner_has_it_still(owner: Owner, route: Route) -> None:
 
 
 async def ask(caller: Caller, method: str, route: Route, some_id: str) -> Answer:
-    """The body is one that every route reads, and none but PATCH takes."""
-    path = name_of(route).partition(" ")[2].format(id=some_id)
-    has_body = method in ("POST", "PATCH")
+    """The body, where one is read, is an empty object."""
+    path = name_of(route).partition(" ")[2].format(id=some_id, code=some_id)
+    has_body = method in ("POST", "PUT", "PATCH")
     headers = {"Content-Type": "application/json"} if has_body else {}
     return await caller.ask(method, path, headers=headers, data=b"{}" if has_body else None)
 
 
 def but_for_the_request(answer: Answer) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers, without what names the request and the moment."""
-    of_the_moment = ("Request-Id", "Date", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit")
+    of_the_moment = (
+        *("Request-Id", "Date", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit"),
+        "Idempotency-Key",  # made anew where none was sent
+    )
     headers = {name: value for name, value in answer.headers.items() if name not in of_the_moment}
     return answer.status, answer.body.replace(answer.json["request_id"].encode(), b""), headers

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -15,9 +16,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from chassis.errors import ERRORS
 from chassis.wire import timestamp
-from gateway import openapi, openapi_events, openapi_words
+from gateway import openapi, openapi_events, openapi_words, sourcing
 from gateway.app import ROUTES
-from gateway.openapi_examples import ANSWERED, SENT
+from gateway.openapi_examples import ANSWERED, REHEARSED, SENT
 from services.webhooks import events
 from services.webhooks.domain import EVENT_TYPES
 from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
@@ -85,8 +86,22 @@ def test_every_code_is_told_where_a_route_can_meet_it() -> None:
 
     for told in problems:
         assert {ERRORS[code].http_status for code in told["code"]["enum"]} == {told["status"]["const"]}
-    met_by_no_route = {"route_not_found", "method_not_allowed", "invalid_state"}
+    met_by_no_route = {"route_not_found", "method_not_allowed"}
     assert {code for told in problems for code in told["code"]["enum"]} == ERRORS.keys() - met_by_no_route
+
+
+def test_a_refusal_that_is_kept_may_be_a_replayed_one() -> None:
+    posts = [path["post"] for path in DOCUMENT["paths"].values() if "post" in path]
+    marked = {
+        (operation["operationId"], status)
+        for operation in posts
+        for status, response in operation["responses"].items()
+        if int(status) >= 400 and "Idempotent-Replayed" in response["headers"]
+    }
+
+    ended = {(name, status) for name in ("cancel_shipment", "dispatch_shipment") for status in ("404", "409")}
+    moved = {(name, "409") for name in ("record_movement", "record_batch", "record_transfer")}
+    assert marked == ended | moved
 
 
 def test_every_call_field_parameter_and_event_is_told_in_words() -> None:
@@ -112,6 +127,10 @@ def is_in_use(key: str, fields: Any) -> bool:
         ("Shipment", "status", openapi_words.SHIPMENT_STATUSES),
         ("Order", "status", openapi_words.ORDER_STATUSES),
         ("Parcel", "label_status", openapi_words.LABEL_STATUSES),
+        ("ShipmentInput", "allocation", openapi_words.POLICIES),
+        ("AllocationPlan", "status", openapi_words.PLANNED_STATUSES),
+        ("Allocation", "status", openapi_words.ALLOCATION_STATUSES),
+        ("Candidate", "rule", openapi_words.SOURCING_RULES),
         ("Webhook", "status", openapi_words.WEBHOOK_STATUSES),
         ("LedgerEntry", "reason", openapi_words.REASONS),
     ],
@@ -182,6 +201,28 @@ def test_the_examples_are_what_the_document_tells(name: str) -> None:
         Draft202012Validator(whole).validate(SENT[name])
 
 
+@pytest.mark.parametrize("name", REHEARSED)
+def test_the_examples_of_dry_runs_are_what_the_document_tells(name: str) -> None:
+    content = OPERATIONS[name]["responses"]["200"]["content"]["application/json"]
+
+    assert content["example"] == REHEARSED[name]
+    assert fits(content["schema"], REHEARSED[name])
+
+
+def test_every_status_of_an_allocation_is_told_in_its_word() -> None:
+    statuses = [status for status in inventory_pb2.AllocationStatus.values() if status]
+    told = DOCUMENT["components"]["schemas"]["Allocation"]["properties"]["status"]["enum"]
+
+    assert {"queued", *map(sourcing.status_word, statuses)} == set(told)
+
+
+def test_where_no_body_is_needed_none_is_told() -> None:
+    bare = {re.sub(r"[{}]", "", route.path) for route in ROUTES if route.is_bare}
+
+    assert bare == {"/v1/shipments/id/cancel", "/v1/shipments/id/dispatch"}
+    assert not {"requestBody"} & (OPERATIONS["cancel_shipment"].keys() | OPERATIONS["dispatch_shipment"].keys())
+
+
 async def test_anybody_may_read_it(door: Door) -> None:
     answer = await door.caller.by("").get("/openapi.json")
 
@@ -236,6 +277,30 @@ async def test_the_calls_around_them_answer_as_told(caller: Caller) -> None:
         listed = await caller.get(path)
         assert listed.json["data"], name
         assert_told(name, listed)
+
+
+async def test_the_calls_about_stock_and_its_ends_answer_as_told(caller: Caller) -> None:
+    sku, code = f"SKU-{uuid4()}", f"wh {uuid4()}"
+    at = f"/v1/warehouses/{quote(code)}"
+    undescribed = await caller.get(at)
+    described = await caller.put(at, SENT["put_warehouse"])
+    await caller.post("/v1/inventory/ledger", {"sku": sku, "warehouse": code, "qty": 5, "reason": "receipt"})
+    dry = await caller.post("/v1/shipments?dry_run=true", shipment(2, sku))
+    locations = [(await caller.post("/v1/shipments", shipment(2, sku))).headers["Location"] for _ in range(2)]
+    for location in locations:
+        await caller.get_until(location, lambda told: told.json["status"] == "label_ready")
+
+    assert_told("get_warehouse", undescribed)
+    assert_told("put_warehouse", described)
+    assert_told("get_warehouse", await caller.get(at))
+    assert_told("list_warehouses", await caller.get("/v1/warehouses?limit=1"))
+    assert_told("create_shipment", dry)
+    assert_told("get_allocation", await caller.get(f"{locations[0]}/allocation"))
+    assert_told("cancel_shipment", await caller.post(f"{locations[0]}/cancel", b""))
+    assert_told("dispatch_shipment", await caller.post(f"{locations[0]}/dispatch", b""))
+    assert_told("dispatch_shipment", await caller.post(f"{locations[1]}/dispatch", b""))
+    assert_told("cancel_shipment", await caller.post(f"{locations[1]}/cancel", b""))
+    assert_told("cancel_shipment", await caller.post("/v1/shipments/shp_unknown/cancel", b""))
 
 
 async def test_refusals_are_told(caller: Caller) -> None:

@@ -1,4 +1,4 @@
-"""Query strings: known parameters, each once, well spelled."""
+"""Parameters: known ones, each once, well spelled."""
 
 from __future__ import annotations
 
@@ -53,3 +53,27 @@ def test_a_route_without_parameters_takes_none() -> None:
     assert query.read(requests.NoQuery, "") == requests.NoQuery()
     with pytest.raises(Fault):
         query.read(requests.NoQuery, "pretty=1")
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("SEA-1", "SEA-1"),
+        ("SEA%201%2fA", "SEA 1/A"),
+        ("a+b", "a+b"),
+        ("%25ff", "%ff"),
+        ("%E5%95%86", "商"),
+        ("..", ".."),
+    ],
+)
+def test_a_part_of_a_path_is_decoded_once_and_a_plus_stays_one(sent: str, code: str) -> None:
+    assert query.read_path(requests.WarehousePath, code=sent).code == code
+
+
+@pytest.mark.parametrize("sent", ["%ff", "%00", "%20a", "x" * 65, "a\udcff"])
+def test_a_part_of_a_path_is_held_to_the_rules_of_its_field(sent: str) -> None:
+    with pytest.raises(Fault) as refused:
+        query.read_path(requests.WarehousePath, code=sent)
+
+    assert refused.value.code == "invalid_parameter"
+    assert [fault.pointer for fault in refused.value.fields] == ["code"]

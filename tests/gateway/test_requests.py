@@ -11,7 +11,7 @@ import pytest
 
 from chassis.errors import Fault
 from chassis.wire import enum_name
-from gateway import requests, validation
+from gateway import fields, requests, validation
 from gateway.countries import COUNTRIES
 from services.webhooks import domain
 from skutrail.v1 import inventory_pb2, orders_pb2, shipments_pb2, webhooks_pb2
@@ -298,11 +298,11 @@ def test_the_event_types_are_the_public_ones_of_the_contract() -> None:
     contract = Path("proto/skutrail/v1/events.proto").read_text()
     public = re.findall(r"^// (\w+\.\w+) +\w+ +\w+ +yes$", contract, re.MULTILINE)
 
-    assert {*public, "webhook.ping"} == set(requests.EVENT_TYPES)
+    assert {*public, "webhook.ping"} == set(fields.EVENT_TYPES)
 
 
 def test_the_gateway_lets_pass_exactly_the_patterns_that_the_service_knows() -> None:
-    assert requests.EVENT_PATTERNS == domain.PATTERNS
+    assert fields.EVENT_PATTERNS == domain.PATTERNS
 
 
 @pytest.mark.parametrize("secret", ["whsec_REPLACE", "x", "p@ss word", "x" * 256])
@@ -339,7 +339,9 @@ def test_a_pointer_is_short_however_long_a_members_name() -> None:
     assert (len(pointer), code) == (201, "unknown_field")
 
 
-@pytest.mark.parametrize("model", [requests.Movement, requests.Shipment, requests.Subscription])
+@pytest.mark.parametrize(
+    "model", [requests.Movement, requests.Shipment, requests.Subscription, requests.Warehouse, requests.Nothing]
+)
 def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
     assert model.model_json_schema()["additionalProperties"] is False
 
@@ -347,10 +349,11 @@ def test_each_body_has_a_json_schema(model: type[validation.Strict]) -> None:
 @pytest.mark.parametrize(
     ("words", "enum"),
     [
-        (requests.Reason, inventory_pb2.Reason),
-        (requests.OrderStatus, orders_pb2.OrderStatus),
-        (requests.ShipmentStatus, shipments_pb2.ShipmentStatus),
-        (requests.SubscriptionStatus, webhooks_pb2.SubscriptionStatus),
+        (fields.Reason, inventory_pb2.Reason),
+        (fields.OrderStatus, orders_pb2.OrderStatus),
+        (fields.ShipmentStatus, shipments_pb2.ShipmentStatus),
+        (fields.SubscriptionStatus, webhooks_pb2.SubscriptionStatus),
+        (fields.AllocationPolicy, inventory_pb2.AllocationPolicy),
     ],
 )
 def test_a_word_of_the_reference_is_one_of_the_contract(words: Any, enum: Any) -> None:

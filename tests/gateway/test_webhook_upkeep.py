@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.requests import EVENT_TYPES
+from gateway.fields import EVENT_TYPES
 from tests.gateway.asking import Answer, Caller
 from tests.gateway.listing import pages, walk
 from tests.running import RunningStack

@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
 
-from services.shipments.carriers.port import CarrierUnavailable, Label, OutcomeUnknown, Purchase
+from services.shipments.carriers.port import (
+    CarrierRefused,
+    CarrierUnavailable,
+    Label,
+    OutcomeUnknown,
+    Purchase,
+    Sold,
+    Tracking,
+)
 
 Answer = Callable[["ScriptedCarrier", Purchase], Label]
 
@@ -15,7 +23,7 @@ Answer = Callable[["ScriptedCarrier", Purchase], Label]
 class ScriptedCarrier:
     """Sells at once, unless `script` holds an answer for the next purchase, or `faults` one for this parcel.
 
-    `sold` counts purchases per reference.
+    `sold` counts purchases per reference, and `voided` what was taken back.
     """
 
     name = "scripted"
@@ -32,6 +40,12 @@ class ScriptedCarrier:
         self.is_unreachable = False
         self.gate: asyncio.Event | None = None
         self._labels: dict[str, Label] = {}
+        self.voided: Counter[str] = Counter()
+        self.asked_to_void: list[Sold] = []
+        self.void_script: list[Exception] = []
+        self.void_gate: asyncio.Event | None = None
+        self.was_asked_to_void = asyncio.Event()
+        self.scans: dict[str, Tracking] = {}
 
     def choose_service(self, carrier_hint: str | None) -> str:
         return f"scripted_{carrier_hint}"
@@ -49,6 +63,23 @@ class ScriptedCarrier:
         if self.is_unreachable:
             raise CarrierUnavailable("no route")
         return None if self.finds_nothing else self._labels.get(reference)
+
+    async def void(self, sold: Sold) -> None:
+        """Takes a label back, unless `void_script` holds a failure: if the outcome is unknown, it was lost."""
+        self.asked_to_void.append(sold)
+        self.was_asked_to_void.set()
+        if self.void_gate is not None:
+            await self.void_gate.wait()
+        failure = self.void_script.pop(0) if self.void_script else None
+        if not isinstance(failure, CarrierRefused | CarrierUnavailable):
+            self.voided[sold.tracking_number] = 1
+        if failure is not None:
+            raise failure
+
+    async def track(self, sold: Sold) -> Tracking:
+        if self.is_unreachable:
+            raise CarrierUnavailable("no route")
+        return self.scans.get(sold.tracking_number, Tracking.PRE_TRANSIT)
 
     def sell(self, purchase: Purchase) -> Label:
         self.sold[purchase.reference] += 1

@@ -27,12 +27,13 @@ from services.inventory.waker import Waker
 from services.inventory.writer import Writer
 from services.shipments import listener, operations, store
 from services.shipments.carriers.port import Carrier, CarrierFailure, Label
-from services.shipments.domain import Address, HeldLine, Line, Shipment, ShipmentRequest, Stock, StockStatus
+from services.shipments.domain import Address, HeldLine, Line, Policy, Shipment, ShipmentRequest, Stock, StockStatus
 from services.shipments.events import Announcer
 from services.shipments.links import LabelLinks
-from services.shipments.operations import PurchaseTask
+from services.shipments.operations import LabelTask
+from services.shipments.server import SERVICE_NAME, ShipmentsServer
 from services.shipments.steps import LEASE_MARGIN, Steps
-from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc
+from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
 
 T = TypeVar("T")
@@ -89,9 +90,22 @@ class Shipments:
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await self.database.run(operation)
 
-    async def create(self, *lines: Line, name: str = "Ada Lovelace", order_id: str = "ord_1") -> Shipment:
+    async def create(
+        self,
+        *lines: Line,
+        name: str = "Ada Lovelace",
+        order_id: str = "ord_1",
+        policy: Policy = Policy.ALL_OR_NONE,
+        hold_expires_at: datetime | None = None,
+    ) -> Shipment:
         request = ShipmentRequest(
-            self.tenant_id, order_id, replace(ADA, name=name), lines or (Line("SKU-1", 2),), "ups_ground"
+            self.tenant_id,
+            order_id,
+            replace(ADA, name=name),
+            lines or (Line("SKU-1", 2),),
+            "ups_ground",
+            policy=policy,
+            hold_expires_at=hold_expires_at,
         )
         return await self.run(
             lambda tx: operations.create_shipment(
@@ -104,7 +118,7 @@ class Shipments:
         stock = Stock(status, version, [HeldLine("SKU-1", warehouse, 1) for warehouse in warehouses])
         await self.run(
             lambda tx: operations.follow_stock(
-                tx, self.tenant_id, shipment.id, stock, announcer=ANNOUNCER, now=self.clock()
+                tx, [((self.tenant_id, shipment.id), stock)], announcer=ANNOUNCER, clock=self.clock
             )
         )
         return await self.read(shipment)
@@ -112,7 +126,41 @@ class Shipments:
     async def allocated(self, *warehouses: str) -> Shipment:
         return await self.hear_of_stock(await self.create(), StockStatus.HELD, 1, *warehouses or ("SEA-1",))
 
-    async def begin(self, shipment: Shipment) -> PurchaseTask:
+    async def ready(self) -> Shipment:
+        """With its label, and its stock held by the real inventory."""
+        await self.receive(2)
+        shipment = await self.create(Line("SKU-1", 2))
+        await self.steps.allocate(self.tenant_id, shipment.id)
+        await self.buy(shipment)
+        return await self.read(shipment)
+
+    async def cancel(self, shipment: Shipment) -> Shipment:
+        await self.steps.cancel(self.tenant_id, shipment.id)
+        return await self.read(shipment)
+
+    async def end(self, shipment: Shipment) -> Shipment:
+        """Cancels, without inventory."""
+        await self.run(lambda tx: operations.ask_cancel(tx, self.tenant_id, shipment.id, self.clock()))
+        return await self.hear_of_stock(shipment, StockStatus.RELEASED, 9)
+
+    async def void(self, shipment: Shipment) -> None:
+        await self.steps.void_labels(self.tenant_id, shipment.id)
+
+    async def begin_void(self, shipment: Shipment) -> LabelTask:
+        """The first transaction of a void alone."""
+        task = await self.run(
+            lambda tx: operations.begin_void(
+                tx, self.tenant_id, shipment.id, try_id=new_id("att"), lease=LEASE, now=self.clock()
+            )
+        )
+        assert task is not None
+        return task
+
+    async def settle_void(self, task: LabelTask, outcome: CarrierFailure | None) -> bool:
+        """The last transaction of a void alone."""
+        return await self.run(lambda tx: operations.settle_void(tx, task, outcome, self.clock()))
+
+    async def begin(self, shipment: Shipment) -> LabelTask:
         """The first transaction of a purchase alone: what a process has done that dies before it calls the carrier."""
         task = await self.run(
             lambda tx: operations.begin_purchase(
@@ -128,7 +176,7 @@ class Shipments:
         assert task is not None
         return task
 
-    async def settle(self, task: PurchaseTask, outcome: Label | CarrierFailure) -> Shipment:
+    async def settle(self, task: LabelTask, outcome: Label | CarrierFailure) -> Shipment:
         """The last transaction of a purchase alone."""
         return await self.run(
             lambda tx: operations.settle_purchase(tx, task, outcome, announcer=ANNOUNCER, now=self.clock())
@@ -202,6 +250,12 @@ class Shipments:
         return reply.outcomes[0].allocation
 
 
+def nobody() -> inventory_pb2_grpc.InventoryStub:
+    """An inventory that is away."""
+    channel: grpc.aio.Channel = rpc.channel("127.0.0.1:1")
+    return inventory_pb2_grpc.InventoryStub(channel)
+
+
 async def warm_up(database: Database, connections: int) -> None:
     """Opens so many connections of the pool at once: those who race must not be put in a row by connecting."""
     barrier = asyncio.Barrier(connections)
@@ -239,8 +293,9 @@ async def inventory_stub(
     nats = Nats(nats_url, "test")
     relay = Relay(database.engine, nats)
     writer = Writer(database, utc_now, new_id)
-    writing = asyncio.create_task(writer.run())
-    servicer = InventoryServer(database, writer, relay, Waker(database, relay, utc_now, new_id), utc_now, new_id)
+    waker = Waker(database, relay, utc_now, new_id)
+    working = [asyncio.create_task(writer.run()), asyncio.create_task(waker.run())]
+    servicer = InventoryServer(database, writer, relay, waker, utc_now, new_id)
     server = rpc.Server("127.0.0.1:0", ready=database.is_up)
     await server.start(
         lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]
@@ -250,7 +305,8 @@ async def inventory_stub(
     await channel.close()
     await server.stop()
     writer.stop()
-    await writing
+    waker.stop()
+    await asyncio.gather(*working)
     await nats.close()
     await database.engine.dispose()
 
@@ -258,3 +314,15 @@ async def inventory_stub(
 @pytest.fixture
 def shipments(shipments_database: Database, inventory_stub: inventory_pb2_grpc.InventoryStub) -> Shipments:
     return Shipments(shipments_database, inventory_stub, new_id("tenant"), Clock(), ScriptedCarrier())
+
+
+@pytest.fixture
+async def stub(shipments: Shipments) -> AsyncIterator[shipments_pb2_grpc.ShipmentsStub]:
+    """The service behind real gRPC."""
+    servicer = ShipmentsServer(shipments.steps)
+    server = rpc.Server("127.0.0.1:0", ready=shipments.database.is_up)
+    await server.start(lambda s: shipments_pb2_grpc.add_ShipmentsServicer_to_server(servicer, s), [SERVICE_NAME])
+    channel = rpc.channel(f"127.0.0.1:{server.port}")
+    yield shipments_pb2_grpc.ShipmentsStub(channel)
+    await channel.close()
+    await server.stop()

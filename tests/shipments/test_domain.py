@@ -1,69 +1,44 @@
 """The life of a shipment, as a table, and what its stock and its labels do to it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chassis.errors import Fault
 from chassis.ids import new_id
-from services.shipments import domain, purchasing, requests, topology
+from services.shipments import domain, following, purchasing, requests, topology
 from services.shipments.carriers.port import TRACKING_NUMBER_LENGTH_MAX
 from services.shipments.domain import (
     TRANSITIONS,
     Address,
-    Attempt,
+    Coordinates,
     Fact,
-    Failure,
     HeldLine,
     LabelStatus,
     Line,
     Shipment,
-    ShipmentRequest,
     Status,
     Stock,
     StockStatus,
 )
 from services.shipments.requests import LINES_MAX, QTY_MAX
 from tests.shipments.conftest import ANNOUNCER
+from tests.shipments.lives import (
+    LATER,
+    NOW,
+    REQUEST,
+    allocated,
+    buying,
+    held,
+    labeled,
+    queued,
+    short,
+    types,
+    waiting,
+)
 
-NOW = datetime(2026, 4, 22, 17, 4, 11, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=1)
-ADA = Address("Ada Lovelace", "1 Shoreline Dr", None, "Seattle", "WA", "98101", "US")
-REQUEST = ShipmentRequest("acc_1:test", "ord_1", ADA, (Line("SKU-0042", 2),), "ups_ground")
-LOST = Failure("carrier_unavailable", "down")
-
-
-def queued() -> Shipment:
-    return domain.create(REQUEST, shipment_id="shp_1", now=NOW)[0]
-
-
-def held(version: int, *warehouses: str) -> Stock:
-    return Stock(StockStatus.HELD, version, [HeldLine("SKU-0042", warehouse, 1) for warehouse in warehouses])
-
-
-def waiting(version: int) -> Stock:
-    return Stock(StockStatus.WAITING, version, ())
-
-
-def allocated(*warehouses: str) -> Shipment:
-    return domain.follow_stock(queued(), held(1, *warehouses or ("SEA-1",)), NOW)[0]
-
-
-def buying(shipment: Shipment, warehouse: str = "SEA-1", *, try_id: str = "att_1", now: datetime = NOW) -> Shipment:
-    return purchasing.begin_purchase(
-        shipment, warehouse, try_id=try_id, leased_until=now + timedelta(seconds=10), now=now
-    )
-
-
-def labeled(shipment: Shipment, *warehouses: str) -> Shipment:
-    for warehouse in warehouses:
-        shipment = buying(shipment, warehouse)
-        shipment = purchasing.keep_label(
-            shipment, warehouse, tracking_number=f"T-{warehouse}", carrier="sandbox", service="ground", now=NOW
-        )[0]
-    return shipment
+UNDER_WAY = [queued(), short(), allocated(), labeled(allocated())]
 
 
 def scattered(lines: int) -> Stock:
@@ -71,22 +46,21 @@ def scattered(lines: int) -> Stock:
     return Stock(StockStatus.HELD, 1, [HeldLine("📦" * 64, f"{n:04}" + "📦" * 60, 10**11) for n in range(lines)])
 
 
-def types(events: Sequence[domain.ShipmentEvent]) -> list[str]:
-    return [event.type for event in events]
-
-
 ALLOWED = [
     ("queued", "stock_held", "allocated"),
     ("queued", "stock_waiting", "backordered"),
     ("queued", "stock_failed", "failed"),
     ("queued", "canceled", "canceled"),
+    ("queued", "dispatched", "shipped"),
     ("backordered", "stock_held", "allocated"),
     ("backordered", "stock_waiting", "backordered"),
     ("backordered", "stock_failed", "failed"),
     ("backordered", "canceled", "canceled"),
+    ("backordered", "dispatched", "shipped"),
     ("allocated", "labels_ready", "label_ready"),
     ("allocated", "carrier_failed", "failed"),
     ("allocated", "canceled", "canceled"),
+    ("allocated", "dispatched", "shipped"),
     ("allocated", "stock_waiting", "backordered"),
     ("allocated", "stock_held", "allocated"),
     ("allocated", "stock_failed", "failed"),
@@ -131,7 +105,7 @@ def test_held_stock_allocates_the_shipment_and_opens_a_parcel_per_warehouse() ->
         StockStatus.HELD, 1, [HeldLine("A", "SEA-1", 1), HeldLine("B", "PDX-1", 1), HeldLine("C", "SEA-1", 5)]
     )
 
-    shipment, events = domain.follow_stock(queued(), stock, LATER)
+    shipment, events = following.follow_stock(queued(), stock, LATER)
 
     assert (shipment.status, shipment.version, shipment.updated_at) == (Status.ALLOCATED, 2, LATER)
     assert [(p.warehouse, p.reference) for p in shipment.parcels] == [("SEA-1", "shp_1-1"), ("PDX-1", "shp_1-2")]
@@ -140,56 +114,75 @@ def test_held_stock_allocates_the_shipment_and_opens_a_parcel_per_warehouse() ->
 
 
 def test_missing_stock_backorders_until_it_arrives() -> None:
-    short, events = domain.follow_stock(queued(), waiting(1), NOW)
+    missing, events = following.follow_stock(queued(), waiting(1), NOW)
     assert types(events) == ["shipment.backordered"]
 
-    arrived, events = domain.follow_stock(short, held(2, "SEA-1"), NOW)
+    arrived, events = following.follow_stock(missing, held(2, "SEA-1"), NOW)
     assert arrived.status is Status.ALLOCATED
     assert types(events) == ["shipment.allocated"]
 
 
 @pytest.mark.parametrize("stock", [held(3, "PDX-1"), waiting(3), held(2, "PDX-1"), waiting(1)])
 def test_news_that_is_not_newer_changes_nothing(stock: Stock) -> None:
-    shipment = domain.follow_stock(queued(), held(3, "SEA-1"), NOW)[0]
+    shipment = following.follow_stock(queued(), held(3, "SEA-1"), NOW)[0]
 
-    assert domain.follow_stock(shipment, stock, LATER) == (shipment, [])
+    assert following.follow_stock(shipment, stock, LATER) == (shipment, [])
 
 
 def test_waiting_that_goes_on_is_heard_and_not_announced() -> None:
-    short = domain.follow_stock(queued(), waiting(1), NOW)[0]
+    still, events = following.follow_stock(short(), waiting(3), NOW)
 
-    still, events = domain.follow_stock(short, waiting(3), NOW)
-
-    assert (still.status, still.allocation_version, still.version) == (Status.BACKORDERED, 3, short.version + 1)
+    assert (still.status, still.allocation_version, still.version) == (Status.BACKORDERED, 3, short().version + 1)
     assert events == []
 
 
 @pytest.mark.parametrize("has_label", [False, True])
 def test_stock_that_is_taken_away_backorders_again(has_label: bool) -> None:
-    shipment = labeled(allocated(), "SEA-1") if has_label else allocated()
+    shipment = labeled(allocated()) if has_label else allocated()
 
-    short, events = domain.follow_stock(shipment, waiting(2), NOW)
+    lost, events = following.follow_stock(shipment, waiting(2), NOW)
 
-    assert (short.status, list(short.allocations), list(short.parcels)) == (Status.BACKORDERED, [], [])
+    assert (lost.status, list(lost.allocations), list(lost.parcels)) == (Status.BACKORDERED, [], [])
     assert types(events) == ["shipment.backordered"]
 
 
-def test_a_label_outlives_the_loss_of_its_stock_and_serves_when_the_stock_returns() -> None:
-    shipment = labeled(allocated(), "SEA-1")
-    short = domain.follow_stock(shipment, waiting(2), NOW)[0]
-    again = domain.follow_stock(short, held(3, "SEA-1"), NOW)[0]
+def test_partial_stock_backorders_with_what_there_is_and_opens_no_parcel() -> None:
+    part, events = following.follow_stock(queued(), waiting(1, "SEA-1"), NOW)
+
+    assert (part.status, [line.warehouse for line in part.allocations]) == (Status.BACKORDERED, ["SEA-1"])
+    assert list(part.opened_parcels) == list(part.parcels) == []
+    assert types(events) == ["shipment.backordered"]
+
+
+def test_each_further_part_is_announced_and_the_whole_allocates() -> None:
+    part = following.follow_stock(queued(), waiting(1, "SEA-1"), NOW)[0]
+
+    more, events = following.follow_stock(part, waiting(2, "SEA-1", "PDX-1"), NOW)
+    assert types(events) == ["shipment.backordered"]
+    same, events = following.follow_stock(more, waiting(3, "SEA-1", "PDX-1"), NOW)
+    assert types(events) == []
+    whole, events = following.follow_stock(same, held(4, "SEA-1", "PDX-1"), NOW)
+
+    assert types(events) == ["shipment.allocated"]
+    assert [parcel.warehouse for parcel in whole.parcels] == ["SEA-1", "PDX-1"]
+
+
+def test_a_label_that_nobody_began_to_give_back_serves_when_the_stock_returns() -> None:
+    shipment = labeled(allocated())
+    lost = following.follow_stock(shipment, waiting(2), NOW)[0]
+    again = following.follow_stock(lost, held(3, "SEA-1"), NOW)[0]
 
     assert purchasing.next_parcel(again) is None
     ready, events = purchasing.finish_labels(again, NOW)
 
-    assert ready.parcels[0].tracking_number == "T-SEA-1"
+    assert ready.parcels[0].tracking_number == "T-1"
     assert types(events) == ["shipment.label_ready"]
 
 
 def test_stock_that_moved_elsewhere_needs_a_label_from_there() -> None:
-    shipment = labeled(allocated(), "SEA-1")
+    shipment = labeled(allocated())
 
-    moved, events = domain.follow_stock(shipment, held(3, "PDX-1"), NOW)
+    moved, events = following.follow_stock(shipment, held(3, "PDX-1"), NOW)
 
     assert moved.status is Status.ALLOCATED
     assert [(p.warehouse, p.reference, p.label_status) for p in moved.parcels] == [
@@ -198,41 +191,96 @@ def test_stock_that_moved_elsewhere_needs_a_label_from_there() -> None:
     assert types(events) == ["shipment.allocated"]
 
 
-@pytest.mark.parametrize("before", [queued(), domain.follow_stock(queued(), waiting(1), NOW)[0]])
+@pytest.mark.parametrize("before", [queued(), short()], ids=lambda shipment: shipment.status)
 def test_stock_that_was_picked_before_it_was_heard_of_allocates_the_shipment(before: Shipment) -> None:
     picked = replace(held(3, "SEA-1"), status=StockStatus.CONSUMED)
 
-    shipment, events = domain.follow_stock(before, picked, NOW)
+    shipment, events = following.follow_stock(before, picked, NOW)
 
     assert (shipment.status, shipment.allocations) == (Status.ALLOCATED, tuple(picked.held))
     assert types(events) == ["shipment.allocated"]
 
 
 def test_picking_the_stock_of_a_shipment_with_its_label_is_heard_and_not_announced() -> None:
-    ready = labeled(allocated(), "SEA-1")
+    ready = labeled(allocated())
 
-    after, events = domain.follow_stock(ready, replace(held(2, "SEA-1"), status=StockStatus.CONSUMED), NOW)
+    after, events = following.follow_stock(ready, replace(held(2, "SEA-1"), status=StockStatus.CONSUMED), NOW)
 
     assert (after.status, after.allocation_version, events) == (Status.LABEL_READY, 2, [])
 
 
+@pytest.mark.parametrize("before", UNDER_WAY, ids=lambda shipment: shipment.status)
 @pytest.mark.parametrize(
-    "before",
-    [queued(), domain.follow_stock(queued(), waiting(1), NOW)[0], allocated(), labeled(allocated(), "SEA-1")],
-    ids=lambda shipment: shipment.status,
+    ("ended", "code"), [(StockStatus.RELEASED, "stock_released"), (StockStatus.EXPIRED, "hold_expired")]
 )
-def test_a_shipment_whose_request_for_stock_was_ended_fails(before: Shipment) -> None:
-    shipment, events = domain.follow_stock(before, Stock(StockStatus.RELEASED, 2, ()), NOW)
+def test_a_shipment_whose_request_for_stock_was_ended_fails(before: Shipment, ended: StockStatus, code: str) -> None:
+    shipment, events = following.follow_stock(before, Stock(ended, 2, ()), NOW)
 
     assert (shipment.status, shipment.allocations) == (Status.FAILED, ())
     assert shipment.error is not None
-    assert shipment.error.code == "stock_released"
+    assert shipment.error.code == code
     assert types(events) == ["shipment.failed"]
 
 
+@pytest.mark.parametrize("before", UNDER_WAY, ids=lambda shipment: shipment.status)
+def test_a_shipment_that_inventory_let_go_is_shipped_whatever_it_had_heard(before: Shipment) -> None:
+    asked = following.ask_cancel(before, NOW)
+
+    shipment, events = following.follow_stock(asked, held(2, "PDX-1", status=StockStatus.DISPATCHED), NOW)
+
+    assert (shipment.status, shipment.cancel_asked_at) == (Status.SHIPPED, None)
+    assert [line.warehouse for line in shipment.allocations] == ["PDX-1"]
+    assert types(events) == ["shipment.shipped"]
+
+
+@pytest.mark.parametrize("before", UNDER_WAY, ids=lambda shipment: shipment.status)
+def test_stock_given_back_for_what_somebody_wanted_canceled_cancels_it(before: Shipment) -> None:
+    asked = following.ask_cancel(before, NOW)
+    assert (asked.status, asked.cancel_asked_at, asked.version) == (before.status, NOW, before.version + 1)
+
+    shipment, events = following.follow_stock(asked, Stock(StockStatus.RELEASED, 2, ()), LATER)
+
+    assert (shipment.status, shipment.allocations, shipment.error) == (Status.CANCELED, (), None)
+    assert shipment.cancel_asked_at is None
+    assert types(events) == ["shipment.canceled"]
+
+
+def test_a_wish_is_written_down_once() -> None:
+    asked = following.ask_cancel(allocated(), NOW)
+
+    assert following.ask_cancel(asked, LATER) == asked
+
+
+@pytest.mark.parametrize("status", [Status.SHIPPED, Status.DELIVERED, Status.CANCELED, Status.FAILED])
+def test_what_has_left_or_ended_takes_no_wish(status: Status) -> None:
+    shipment = replace(allocated(), status=status)
+
+    assert following.ask_cancel(shipment, LATER) == shipment
+
+
+@pytest.mark.parametrize("before", UNDER_WAY, ids=lambda shipment: shipment.status)
+def test_what_expired_before_it_was_canceled_has_failed(before: Shipment) -> None:
+    asked = following.ask_cancel(before, NOW)
+
+    shipment, _ = following.follow_stock(asked, Stock(StockStatus.EXPIRED, 2, ()), LATER)
+
+    assert (shipment.status, shipment.cancel_asked_at) == (Status.FAILED, None)
+
+
+def test_the_arrival_of_every_parcel_delivers_once() -> None:
+    shipped = following.follow_stock(labeled(allocated()), held(2, "SEA-1", status=StockStatus.DISPATCHED), NOW)[0]
+
+    delivered, events = domain.deliver(shipped, LATER)
+
+    assert delivered.status is Status.DELIVERED
+    assert types(events) == ["shipment.delivered"]
+    assert domain.deliver(delivered, LATER) == (delivered, [])
+    assert domain.deliver(allocated(), LATER) == (allocated(), [])
+
+
 def test_stock_that_is_scattered_over_more_places_than_an_event_can_hold_fails_the_shipment() -> None:
-    whole, _ = domain.follow_stock(queued(), scattered(domain.HELD_LINES_MAX), NOW)
-    failed, events = domain.follow_stock(queued(), scattered(domain.HELD_LINES_MAX + 1), NOW)
+    whole, _ = following.follow_stock(queued(), scattered(domain.HELD_LINES_MAX), NOW)
+    failed, events = following.follow_stock(queued(), scattered(domain.HELD_LINES_MAX + 1), NOW)
 
     assert whole.status is Status.ALLOCATED
     assert (failed.status, failed.allocations) == (Status.FAILED, ())
@@ -243,12 +291,12 @@ def test_stock_that_is_scattered_over_more_places_than_an_event_can_hold_fails_t
 
 def test_the_largest_shipment_there_can_be_fits_into_a_message() -> None:
     wide = "📦" * 100
-    address = Address(wide, wide, wide, wide, wide, "📦" * 20, "US")
+    address = Address(wide, wide, wide, wide, wide, "📦" * 20, "US", Coordinates(-89.123456789, -179.123456789))
     lines = [Line("📦" * 64, QTY_MAX)] * LINES_MAX
     request = replace(REQUEST, order_id="x" * 64, ship_to=address, line_items=lines, carrier_hint="📦" * 64)
-    requests.check(request)
+    requests.check(request, NOW)
     shipment, _ = domain.create(request, shipment_id=new_id("shp"), now=NOW)
-    shipment = domain.follow_stock(shipment, scattered(domain.HELD_LINES_MAX), NOW)[0]
+    shipment = following.follow_stock(shipment, scattered(domain.HELD_LINES_MAX), NOW)[0]
     labels = {"label_status": LabelStatus.READY, "tracking_number": "📦" * TRACKING_NUMBER_LENGTH_MAX}
     parcels = [replace(parcel, **labels) for parcel in shipment.opened_parcels]  # type: ignore[arg-type]
     largest = replace(shipment, status=Status.LABEL_READY, opened_parcels=parcels)
@@ -261,10 +309,10 @@ def test_the_largest_shipment_there_can_be_fits_into_a_message() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda s: domain.follow_stock(s, held(2, "PDX-1"), NOW)[0],
-        lambda s: domain.follow_stock(s, Stock(StockStatus.RELEASED, 2, ()), NOW)[0],
+        lambda s: following.follow_stock(s, held(2, "PDX-1"), NOW)[0],
+        lambda s: following.follow_stock(s, Stock(StockStatus.RELEASED, 2, ()), NOW)[0],
         buying,
-        lambda s: labeled(s, "SEA-1"),
+        labeled,
     ],
 )
 def test_a_clock_that_was_read_too_early_does_not_turn_time_back(change: Callable[[Shipment], Shipment]) -> None:
@@ -275,138 +323,12 @@ def test_a_clock_that_was_read_too_early_does_not_turn_time_back(change: Callabl
 
 @pytest.mark.parametrize("status", [Status.SHIPPED, Status.DELIVERED, Status.CANCELED, Status.FAILED])
 @pytest.mark.parametrize(
-    "stock", [held(9, "PDX-1"), waiting(9), *(Stock(s, 9, ()) for s in (StockStatus.CONSUMED, StockStatus.RELEASED))]
+    "stock", [Stock(status, 9, [HeldLine("SKU-0042", "PDX-1", 1)]) for status in StockStatus], ids=lambda s: s.status
 )
 def test_what_has_left_or_ended_is_not_moved_by_its_stock(status: Status, stock: Stock) -> None:
     shipment = replace(allocated(), status=status)
 
-    after, events = domain.follow_stock(shipment, stock, NOW)
+    after, events = following.follow_stock(shipment, stock, NOW)
 
     assert (after.status, after.allocations, after.allocation_version) == (status, shipment.allocations, 9)
     assert events == []
-
-
-def test_a_shipment_is_label_ready_only_when_every_parcel_has_its_label() -> None:
-    first = labeled(allocated("SEA-1", "PDX-1"), "SEA-1")
-    assert first.status is Status.ALLOCATED
-    assert purchasing.next_parcel(first) == first.parcel("PDX-1")
-
-    second, events = purchasing.keep_label(
-        buying(first, "PDX-1"), "PDX-1", tracking_number="T-2", carrier="sandbox", service="ground", now=LATER
-    )
-
-    assert second.status is Status.LABEL_READY
-    assert [p.tracking_number for p in second.parcels] == ["T-SEA-1", "T-2"]
-    assert (second.carrier, second.service) == ("sandbox", "ground")
-    assert types(events) == ["shipment.label_ready"]
-
-
-@pytest.mark.parametrize(
-    ("label_status", "sent_at"),
-    [(LabelStatus.UNKNOWN, NOW), (LabelStatus.NONE, LATER)],
-    ids=["what may be bought is looked up first", "what was not bought is sent at once"],
-)
-def test_a_further_try_has_its_own_lease_and_keeps_the_key_and_the_beginning(
-    label_status: LabelStatus, sent_at: datetime
-) -> None:
-    first = buying(allocated())
-    put_off = purchasing.put_off_purchase(first, "SEA-1", LOST, label_status, LATER)[0]
-
-    second = buying(put_off, try_id="att_2", now=LATER)
-
-    parcel = second.parcel("SEA-1")
-    assert parcel.label_status is LabelStatus.PURCHASING
-    assert parcel.attempt == Attempt(
-        "att_1",
-        "att_2",
-        began_at=NOW,
-        tried_at=LATER,
-        leased_until=LATER + timedelta(seconds=10),
-        sent_at=sent_at,
-    )
-    assert purchasing.is_latest_try(second, "SEA-1", "att_2")
-    assert not purchasing.is_latest_try(second, "SEA-1", "att_1")
-
-
-def test_a_label_that_comes_after_the_stock_was_lost_is_kept() -> None:
-    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
-
-    kept, events = purchasing.keep_label(
-        short, "SEA-1", tracking_number="T-1", carrier="sandbox", service="ground", now=NOW
-    )
-
-    assert kept.status is Status.BACKORDERED
-    assert kept.parcel("SEA-1").tracking_number == "T-1"
-    assert events == []
-
-
-def test_a_refusal_fails_the_shipment_with_the_carriers_words_and_lets_go_of_the_stock() -> None:
-    refused = Failure("address_rejected", "No such street.")
-
-    failed, events = purchasing.fail(buying(allocated()), "SEA-1", refused, LabelStatus.NONE, NOW)
-
-    assert (failed.status, failed.error, list(failed.allocations)) == (Status.FAILED, refused, [])
-    assert types(events) == ["shipment.failed"]
-
-
-def test_a_refusal_that_comes_after_the_stock_was_lost_only_ends_the_attempt() -> None:
-    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
-
-    after, events = purchasing.fail(short, "SEA-1", Failure("address_rejected", "No."), LabelStatus.NONE, NOW)
-
-    assert (after.status, after.error) == (Status.BACKORDERED, None)
-    assert after.parcel("SEA-1").attempt is None
-    assert events == []
-
-
-def test_trouble_is_waited_out_for_minutes_and_then_fails_the_shipment() -> None:
-    trying = buying(allocated())
-    patience_ends = NOW + purchasing.PATIENCE
-
-    put_off, events = purchasing.put_off_purchase(
-        trying, "SEA-1", LOST, LabelStatus.NONE, patience_ends - timedelta(seconds=1)
-    )
-    assert (put_off.status, events) == (Status.ALLOCATED, [])
-
-    failed, events = purchasing.put_off_purchase(put_off, "SEA-1", LOST, LabelStatus.NONE, patience_ends)
-    assert (failed.status, failed.error) == (Status.FAILED, LOST)
-    assert types(events) == ["shipment.failed"]
-
-
-def test_patience_is_counted_over_tries_and_not_over_the_time_in_which_nobody_tried() -> None:
-    trying = buying(allocated())
-    tried_at = NOW + timedelta(hours=1)
-
-    again = buying(trying, now=tried_at).parcel("SEA-1").attempt
-
-    assert again is not None
-    assert again.began_at == tried_at - purchasing.BETWEEN_TRIES_MAX
-
-
-def test_an_attempt_is_not_given_up_while_the_stock_is_away() -> None:
-    short = domain.follow_stock(buying(allocated()), waiting(2), NOW)[0]
-
-    late = NOW + 2 * purchasing.PATIENCE
-    after, events = purchasing.put_off_purchase(short, "SEA-1", LOST, LabelStatus.UNKNOWN, late)
-
-    parcel = after.parcel("SEA-1")
-    assert (after.status, parcel.label_status, events) == (Status.BACKORDERED, LabelStatus.UNKNOWN, [])
-    assert parcel.attempt is not None
-    assert parcel.attempt.key == "att_1"
-
-
-def test_every_change_raises_the_version_by_one() -> None:
-    shipment = queued()
-    versions = [shipment.version]
-    for change in (
-        lambda s: domain.follow_stock(s, held(1, "SEA-1"), NOW)[0],
-        buying,
-        lambda s: purchasing.put_off_purchase(s, "SEA-1", LOST, LabelStatus.NONE, NOW)[0],
-        buying,
-        lambda s: purchasing.keep_label(s, "SEA-1", tracking_number="T", carrier="c", service="s", now=NOW)[0],
-        lambda s: domain.follow_stock(s, waiting(2), NOW)[0],
-    ):
-        shipment = change(shipment)
-        versions.append(shipment.version)
-
-    assert versions == [1, 2, 3, 4, 5, 6, 7]

@@ -118,10 +118,15 @@ async def test_the_service_may_neither_delete_nor_alter_what_was_bought(shipment
     [
         "UPDATE shipment SET status = 'failed' WHERE id = :id",
         "UPDATE shipment SET status = 'lost' WHERE id = :id",
-        "UPDATE shipment SET status = 'backordered' WHERE id = :id",
+        "UPDATE shipment SET status = 'canceled' WHERE id = :id",
         "UPDATE parcel SET label_status = 'ready' WHERE shipment_id = :id",
         "UPDATE parcel SET label_status = 'purchasing' WHERE shipment_id = :id",
         "UPDATE parcel SET attempt_key = 'att' WHERE shipment_id = :id",
+        "UPDATE parcel SET label_status = 'voided' WHERE shipment_id = :id",
+        "UPDATE parcel SET void_refused_at = now() WHERE shipment_id = :id",
+        "UPDATE shipment SET priority = 101 WHERE id = :id",
+        "UPDATE shipment SET policy = 'some' WHERE id = :id",
+        "UPDATE shipment SET status = 'shipped', cancel_asked_at = now() WHERE id = :id",
     ],
 )
 async def test_the_tables_refuse_what_the_domain_would_never_do(shipments: Shipments, statement: str) -> None:

@@ -38,7 +38,7 @@ async def test_the_attempt_is_stored_before_the_carrier_hears_of_it(shipments: S
 
     buying = asyncio.create_task(shipments.buy(shipment))
     await shipments.carrier.was_asked.wait()
-    stored = (await shipments.read(shipment)).parcel("SEA-1")
+    stored = (await shipments.read(shipment)).parcel(1)
     shipments.carrier.gate.set()
     await buying
 
@@ -202,7 +202,7 @@ async def test_a_refusal_fails_the_shipment_in_the_carriers_words(shipments: Shi
     assert list(event.shipment.allocations) == []
 
 
-async def test_stock_lost_during_the_call_keeps_the_label_for_when_it_returns(shipments: Shipments) -> None:
+async def test_stock_that_returns_before_the_label_is_given_back_finds_it(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     task = await shipments.begin(shipment)
     await shipments.hear_of_stock(shipment, StockStatus.WAITING, 2)

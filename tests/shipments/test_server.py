@@ -1,34 +1,23 @@
 """The door for calls: real gRPC, one happy path and one refusal per method."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pypdfium2
 import pytest
 import zxingcpp
 
-from chassis import rpc
+from chassis import rpc, wire
 from chassis.errors import Fault
-from chassis.ids import new_id
-from services.shipments.carriers.sandbox import SandboxCarrier
-from services.shipments.domain import Line, Shipment, Status
-from services.shipments.server import SERVICE_NAME, ShipmentsServer
+from services.shipments import operations
+from services.shipments.domain import Line, Policy, Shipment, Status
+from services.shipments.steps import stock_request
 from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
-from tests.shipments.conftest import ANNOUNCER, Shipments
+from tests.shipments.conftest import Shipments
+from tests.shipments.selling import selling
 
 Stub = shipments_pb2_grpc.ShipmentsStub
-
-
-@pytest.fixture
-async def stub(shipments: Shipments) -> AsyncIterator[Stub]:
-    servicer = ShipmentsServer(shipments.database, ANNOUNCER, shipments.clock, new_id, nudge=lambda: None)
-    server = rpc.Server("127.0.0.1:0", ready=shipments.database.is_up)
-    await server.start(lambda s: shipments_pb2_grpc.add_ShipmentsServicer_to_server(servicer, s), [SERVICE_NAME])
-    channel = rpc.channel(f"127.0.0.1:{server.port}")
-    yield Stub(channel)
-    await channel.close()
-    await server.stop()
 
 
 def create_request(shipments: Shipments, key: str = "key-1", **more: object) -> shipments_pb2.CreateShipmentRequest:
@@ -48,7 +37,8 @@ def create_request(shipments: Shipments, key: str = "key-1", **more: object) -> 
 
 async def labeled(shipments: Shipments, *warehouses: str) -> Shipment:
     shipment = await shipments.allocated(*warehouses)
-    await shipments.steps_with(SandboxCarrier()).buy_labels(shipments.tenant_id, shipment.id)
+    async with selling() as shop:
+        await shipments.steps_with(shop.carrier).buy_labels(shipments.tenant_id, shipment.id)
     return await shipments.read(shipment)
 
 
@@ -70,6 +60,36 @@ async def test_a_created_shipment_is_queued_and_can_be_read(shipments: Shipments
     assert read.carrier_hint == "ups_ground"
     assert not read.ship_to.HasField("state")
     assert not reply.replayed
+
+
+async def test_what_a_request_says_of_its_stock_is_kept_and_told_to_inventory(shipments: Shipments, stub: Stub) -> None:
+    expires_at = shipments.clock() + timedelta(hours=1)
+    address = shipments_pb2.Address(name="Ada", line1="1", city="Seattle", postal="98101", country="US")
+    address.coordinates.CopyFrom(common_pb2.Coordinates(latitude=47.6, longitude=-122.3))
+    request = create_request(
+        shipments,
+        allocation=inventory_pb2.ALLOCATION_POLICY_PARTIAL,
+        priority=7,
+        hold_expires_at=wire.timestamp(expires_at),
+        ship_to=address,
+    )
+
+    created = (await rpc.call(stub.CreateShipment, request)).shipment
+
+    kept = await shipments.run(lambda tx: operations.get_shipment(tx, shipments.tenant_id, created.id))
+    assert (kept.policy, kept.priority, kept.hold_expires_at) == (Policy.PARTIAL, 7, expires_at)
+    assert created.ship_to.coordinates.latitude == 47.6
+    wanted = stock_request(kept)
+    assert wanted.policy == inventory_pb2.ALLOCATION_POLICY_PARTIAL
+    assert (wanted.priority, wire.moment(wanted.expires_at)) == (7, expires_at)
+    assert wanted.destination == created.ship_to.coordinates
+
+
+async def test_a_policy_that_is_none_is_refused(shipments: Shipments, stub: Stub) -> None:
+    with pytest.raises(Fault) as refused:
+        await rpc.call(stub.CreateShipment, create_request(shipments, allocation=99))
+
+    assert [field.pointer for field in refused.value.fields] == ["/allocation"]
 
 
 async def test_the_same_key_answers_the_same_and_creates_nothing_more(shipments: Shipments, stub: Stub) -> None:

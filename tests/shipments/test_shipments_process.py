@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 
+import aiohttp
 import nats
 import psycopg
 import pytest
@@ -19,8 +20,10 @@ from cli.local.stack import Stack
 from services.shipments import topology
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2, shipments_pb2_grpc
 from tests.running import RunningStack
+from tests.sandbox.running import Sandbox
 from tests.shipments.conftest import eventually
 
+ALLOCATED = shipments_pb2.SHIPMENT_STATUS_ALLOCATED
 LABEL_READY = shipments_pb2.SHIPMENT_STATUS_LABEL_READY
 BACKORDERED = shipments_pb2.SHIPMENT_STATUS_BACKORDERED
 FAILED = shipments_pb2.SHIPMENT_STATUS_FAILED
@@ -68,8 +71,20 @@ class Caller:
         rows = await self.database.run(lambda tx: tx.execute(query, {"prefix": f"{self.tenant_id}/%"}))
         return [(row.key, row.subject) for row in rows]
 
+    async def label_statuses(self) -> list[str]:
+        query = text("SELECT label_status FROM parcel WHERE tenant_id = :t ORDER BY shipment_id, number")
+        return list((await self.database.run(lambda tx: tx.execute(query, {"t": self.tenant_id}))).scalars())
+
+    async def cancel(self, shipment_id: str) -> shipments_pb2.Shipment:
+        request = shipments_pb2.CancelShipmentRequest(tenant_id=self.tenant_id, idempotency=_key(), id=shipment_id)
+        return (await rpc.call(self.shipments.CancelShipment, request)).shipment
+
+    async def dispatch(self, shipment_id: str) -> shipments_pb2.Shipment:
+        request = shipments_pb2.DispatchShipmentRequest(tenant_id=self.tenant_id, idempotency=_key(), id=shipment_id)
+        return (await rpc.call(self.shipments.DispatchShipment, request)).shipment
+
     async def labels_per_parcel(self) -> list[int]:
-        query = text("SELECT count(*) AS n FROM label WHERE tenant_id = :t GROUP BY shipment_id, warehouse")
+        query = text("SELECT count(*) AS n FROM label WHERE tenant_id = :t GROUP BY shipment_id, number")
         rows = await self.database.run(lambda tx: tx.execute(query, {"t": self.tenant_id}))
         return [row.n for row in rows]
 
@@ -114,18 +129,21 @@ async def test_a_backordered_shipment_goes_on_when_stock_arrives_without_any_cal
     await caller.wait_until(shipment_id, LABEL_READY)
 
 
-async def test_stock_that_turns_out_missing_backorders_and_its_return_needs_no_second_label(caller: Caller) -> None:
+async def test_stock_that_turns_out_missing_gives_its_label_back_and_gets_another_when_it_returns(
+    caller: Caller,
+) -> None:
     await caller.move(2)
     shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
 
     await caller.move(-1, inventory_pb2.REASON_ADJUSTMENT)
     short = await caller.wait_until(shipment.id, BACKORDERED)
     assert not short.HasField("label_url")
+    await eventually(caller.label_statuses, lambda statuses: statuses == ["voided"])
     await caller.move(1)
     again = await caller.wait_until(shipment.id, LABEL_READY)
 
-    assert again.parcels == shipment.parcels
-    assert await caller.labels_per_parcel() == [1]
+    assert again.parcels[0].tracking_number != shipment.parcels[0].tracking_number
+    assert await caller.label_statuses() == ["voided", "ready"]
 
 
 async def test_a_refused_address_fails_the_shipment_and_frees_its_stock_for_the_next(caller: Caller) -> None:
@@ -135,6 +153,28 @@ async def test_a_refused_address_fails_the_shipment_and_frees_its_stock_for_the_
 
     assert failed.error.code == "address_rejected"
     await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+
+async def test_a_canceled_shipment_gives_back_its_stock_and_its_label_without_any_further_call(caller: Caller) -> None:
+    await caller.move(2)
+    shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+    canceled = await caller.cancel(shipment.id)
+
+    assert canceled.status == shipments_pb2.SHIPMENT_STATUS_CANCELED
+    await eventually(caller.label_statuses, lambda statuses: statuses == ["voided"])
+    await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+
+async def test_a_dispatched_shipment_takes_its_goods_along(caller: Caller) -> None:
+    await caller.move(2)
+    shipment = await caller.wait_until(await caller.create(qty=2), LABEL_READY)
+
+    shipped = await caller.dispatch(shipment.id)
+
+    assert shipped.status == shipments_pb2.SHIPMENT_STATUS_SHIPPED
+    wanted = inventory_pb2.GetBalanceRequest(tenant_id=caller.tenant_id, sku="SKU-1", warehouse="SEA-1")
+    assert (await rpc.call(caller.inventory.GetBalance, wanted)).balance == 0
 
 
 async def test_a_kill_in_the_middle_of_everything_loses_no_shipment_and_buys_no_label_twice(
@@ -150,6 +190,7 @@ async def test_a_kill_in_the_middle_of_everything_loses_no_shipment_and_buys_no_
 
     assert await caller.labels_per_parcel() == [1] * 40
     assert len({shipment.parcels[0].tracking_number for shipment in ready}) == 40
+    assert [await sold_for(stack, shipment) for shipment in ready] == [1] * 40
     announced = await caller.announced()
     assert len(announced) == len(set(announced)) == 3 * 40
 
@@ -191,8 +232,38 @@ async def publish_again(stack: Stack, tenant_id: str) -> int:
     return len(copies)
 
 
+@pytest.mark.parametrize("fault", ["LATE_SUCCESS", "TIMEOUT x1"])
+async def test_a_label_whose_answer_was_lost_is_bought_once(caller: Caller, stack: RunningStack, fault: str) -> None:
+    await caller.move(1)
+
+    shipment = await caller.wait_until(await caller.create(name=f"SANDBOX_{fault}"), LABEL_READY)
+
+    assert await sold_for(stack, shipment) == 1
+
+
+async def test_a_label_is_bought_when_the_carrier_is_back(caller: Caller, stack: RunningStack) -> None:
+    await caller.move(1)
+    await stack.kill("sandbox")
+    shipment_id = await caller.create()
+    await caller.wait_until(shipment_id, ALLOCATED)
+    await stack.restart("sandbox")
+
+    shipment = await caller.wait_until(shipment_id, LABEL_READY)
+
+    assert await sold_for(stack, shipment) == 1
+
+
+async def sold_for(stack: RunningStack, shipment: shipments_pb2.Shipment) -> int:
+    """How many labels the carrier sold for the shipment's one parcel."""
+    async with aiohttp.ClientSession() as session:
+        sold, _ = await Sandbox(stack.system.stack.carrier_url, session).sales(f"{shipment.id}-1")
+        return sold
+
+
 async def test_a_key_that_is_no_key_stops_the_start_and_is_not_printed() -> None:
-    environment = dict.fromkeys(("SKUTRAIL_DATABASE_URL", "SKUTRAIL_NATS_URL", "SKUTRAIL_INVENTORY_ADDR"), "unused")
+    environment = dict.fromkeys(
+        ("SKUTRAIL_DATABASE_URL", "SKUTRAIL_NATS_URL", "SKUTRAIL_INVENTORY_ADDR", "SKUTRAIL_CARRIER_URL"), "unused"
+    )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.shipments"),
         env={**os.environ, **environment, "SKUTRAIL_PUBLIC_URL": "unused", "SKUTRAIL_LINK_KEY": "dG9vLXNob3J0"},

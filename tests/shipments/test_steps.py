@@ -1,15 +1,17 @@
 """The steps with a real inventory: stock is asked for, followed and given back, and repetition changes nothing."""
 
+from datetime import timedelta
+
 import pytest
 
 from chassis.consumer import RetryLater
 from services.shipments import purchasing
 from services.shipments.carriers.port import CarrierRefused
-from services.shipments.carriers.sandbox import SandboxCarrier
 from services.shipments.domain import Line, Shipment, Status
 from skutrail.v1 import events_pb2, inventory_pb2
 from tests.shipments.carriers import fails
 from tests.shipments.conftest import Shipments
+from tests.shipments.selling import selling
 
 RELEASED = inventory_pb2.ALLOCATION_STATUS_RELEASED
 REFUSED = CarrierRefused("address_rejected", "No such street.")
@@ -108,18 +110,42 @@ async def test_a_failure_heard_of_twice_releases_once_and_stays_failed(shipments
 
 
 async def test_the_sandbox_refuses_and_fails_by_the_recipients_name(shipments: Shipments) -> None:
-    steps = shipments.steps_with(SandboxCarrier())
     await shipments.receive(10)
-    rejected = await shipments.create(name="SANDBOX_REJECT_ADDRESS")
-    unlucky = await shipments.create(name="SANDBOX_5XX")
-    for shipment in (rejected, unlucky):
-        await steps.allocate(shipments.tenant_id, shipment.id)
+    rejected, busy, broken = [
+        await shipments.create(name=f"SANDBOX_{fault}") for fault in ("REJECT_ADDRESS", "RATE_LIMIT", "5XX")
+    ]
+    async with selling() as shop:
+        steps = shipments.steps_with(shop.carrier)
+        for shipment in (rejected, busy, broken):
+            await steps.allocate(shipments.tenant_id, shipment.id)
 
-    await steps.buy_labels(shipments.tenant_id, rejected.id)
-    with pytest.raises(RetryLater):
-        await steps.buy_labels(shipments.tenant_id, unlucky.id)
-    assert (await shipments.read(unlucky)).status is Status.ALLOCATED
-    await shipments.keep_buying(unlucky, steps.carrier, purchasing.PATIENCE)
+        await steps.buy_labels(shipments.tenant_id, rejected.id)
+        for shipment in (busy, broken):
+            with pytest.raises(RetryLater):
+                await steps.buy_labels(shipments.tenant_id, shipment.id)
+            assert (await shipments.read(shipment)).status is Status.ALLOCATED
+            await shipments.keep_buying(shipment, shop.carrier, purchasing.PATIENCE)
+            assert await shop.sandbox.sales(f"{shipment.id}-1") == (0, 0)
 
-    errors = [(await shipments.read(shipment)).error for shipment in (rejected, unlucky)]
-    assert [error.code if error else None for error in errors] == ["address_rejected", "carrier_unavailable"]
+    errors = [(await shipments.read(shipment)).error for shipment in (rejected, busy, broken)]
+    assert [error.code if error else None for error in errors] == [
+        "address_rejected",
+        "carrier_unavailable",
+        "carrier_outcome_unknown",
+    ]
+
+
+@pytest.mark.parametrize("fault", ["LATE_SUCCESS", "5XX x2", "EMPTY_200 x1", "RATE_LIMIT x1"])
+async def test_a_label_that_was_hard_to_get_was_bought_once(shipments: Shipments, fault: str) -> None:
+    await shipments.receive(2)
+    shipment = await shipments.create(name=f"SANDBOX_{fault}")
+    async with selling() as shop:
+        await shipments.steps_with(shop.carrier).allocate(shipments.tenant_id, shipment.id)
+
+        await shipments.keep_buying(shipment, shop.carrier, timedelta(minutes=2))
+
+        assert await shop.sandbox.sales(f"{shipment.id}-1") == (1, 0)
+        [label] = await shop.sandbox.found(f"{shipment.id}-1")
+    labeled = await shipments.read(shipment)
+    assert labeled.status is Status.LABEL_READY
+    assert [parcel.tracking_number for parcel in labeled.parcels] == [label["tracking_number"]]

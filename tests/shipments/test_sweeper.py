@@ -4,30 +4,30 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import grpc
 import pytest
 from sqlalchemy import text
 
 from chassis import rpc
 from chassis.errors import Fault
 from chassis.ids import new_id
-from services.shipments import domain, store, sweeper
-from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable
-from services.shipments.domain import Line, Shipment, ShipmentRequest, Status, StockStatus
+from services.shipments import domain, operations, store, sweeper
+from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, Tracking
+from services.shipments.domain import LabelStatus, Line, Shipment, ShipmentRequest, Status, StockStatus
 from services.shipments.sweeper import Sweeper
-from skutrail.v1 import inventory_pb2, inventory_pb2_grpc
-from tests.shipments.conftest import ADA, Shipments, eventually
+from skutrail.v1 import inventory_pb2
+from tests.shipments.conftest import ADA, Shipments, eventually, nobody
 
-A_LOOK = max(watch.every for watch in sweeper.WATCHES.values()) + timedelta(seconds=1)
+WATCHES = sweeper.watches()
+A_LOOK = max(watch.every for watch in WATCHES.values()) + timedelta(seconds=1)
 RELEASED = inventory_pb2.ALLOCATION_STATUS_RELEASED
 
 
-async def sweep(shipments: Shipments, *statuses: Status) -> None:
-    """Time passes and the statuses are swept, until quiet: the database is every test's, and so is what others left."""
+async def sweep(shipments: Shipments, *names: str) -> None:
+    """Time passes and the watches sweep, until quiet: the database is every test's, and so is what others left."""
     shipments.clock.passes(A_LOOK)
     swept = Sweeper(shipments.database, shipments.steps, shipments.clock)
-    for status in statuses or sweeper.WATCHES:
-        while await swept.sweep(status):
+    for name in names or WATCHES:
+        while await swept.sweep(name):
             continue
 
 
@@ -54,12 +54,6 @@ async def marks(shipments: Shipments, shipment: Shipment) -> tuple[bool, datetim
     return row.stock_given_back, row.looked_at
 
 
-def nobody() -> inventory_pb2_grpc.InventoryStub:
-    """An inventory that is away."""
-    channel: grpc.aio.Channel = rpc.channel("127.0.0.1:1")
-    return inventory_pb2_grpc.InventoryStub(channel)
-
-
 async def test_the_sweeper_takes_up_what_no_event_did(shipments: Shipments) -> None:
     await shipments.receive(2)
     shipment = await shipments.create(Line("SKU-1", 2))
@@ -84,10 +78,11 @@ async def test_the_sweeper_leaves_alone_what_has_just_moved(shipments: Shipments
 
 
 async def test_a_backordered_shipment_learns_that_it_was_served_though_nobody_told_it(shipments: Shipments) -> None:
-    shipment = await shipments.create(Line("SKU-1", 2))
-    await shipments.hear_of_stock(shipment, StockStatus.WAITING, 1)
+    shipment = await allocated(shipments)
+    assert (await shipments.read(shipment)).status is Status.BACKORDERED
     await shipments.receive(2)
-    await shipments.allocation_of(shipment)
+    held = inventory_pb2.ALLOCATION_STATUS_HELD
+    await eventually(lambda: shipments.allocation_of(shipment), lambda allocation: allocation.status == held)
 
     await sweep(shipments, Status.BACKORDERED)
 
@@ -117,15 +112,110 @@ async def test_a_failed_shipment_gives_its_stock_back_though_nobody_heard_of_it(
     assert is_given_back
 
 
-async def test_a_canceled_shipment_gives_its_stock_back(shipments: Shipments) -> None:
-    await shipments.receive(2)
-    shipment = await allocated(shipments)
-    cancel = text("UPDATE shipment SET status = 'canceled' WHERE id = :id")
-    await shipments.run(lambda tx: tx.execute(cancel, {"id": shipment.id}))
+async def test_a_cancel_that_could_not_reach_inventory_is_finished(shipments: Shipments) -> None:
+    shipment = await shipments.ready()
+    with pytest.raises(Fault, match="unavailable"):
+        await replace(shipments.steps, inventory=nobody()).cancel(shipments.tenant_id, shipment.id)
+    asked = await shipments.read(shipment)
+    assert (asked.status, asked.cancel_asked_at) == (Status.LABEL_READY, shipments.clock())
+
+    await sweep(shipments, sweeper.ASKED_TO_CANCEL)
+
+    assert (await shipments.read(shipment)).status is Status.CANCELED
+    assert (await shipments.allocation_of(shipment)).status == RELEASED
+
+
+async def test_a_cancel_whose_taker_died_after_inventory_had_decided_is_finished(shipments: Shipments) -> None:
+    shipment = await shipments.ready()
+    await shipments.run(lambda tx: operations.ask_cancel(tx, shipments.tenant_id, shipment.id, shipments.clock()))
+    await rpc.call(
+        shipments.inventory.Release,
+        inventory_pb2.ReleaseRequest(tenant_id=shipments.tenant_id, request_id=shipment.id),
+    )
+
+    await sweep(shipments, sweeper.ASKED_TO_CANCEL)
+
+    assert (await shipments.read(shipment)).status is Status.CANCELED
+
+
+async def test_a_canceled_shipment_is_left_alone_once_inventory_has_answered(shipments: Shipments) -> None:
+    shipment = await shipments.cancel(await shipments.ready())
 
     await sweep(shipments, Status.CANCELED)
 
-    assert (await shipments.allocation_of(shipment)).status == RELEASED
+    is_given_back, _ = await marks(shipments, shipment)
+    assert is_given_back
+
+
+async def test_a_dispatch_whose_taker_died_is_heard_of(shipments: Shipments) -> None:
+    shipment = await shipments.ready()
+    await rpc.call(
+        shipments.inventory.Dispatch,
+        inventory_pb2.DispatchRequest(tenant_id=shipments.tenant_id, request_id=shipment.id),
+    )
+
+    await sweep(shipments, Status.LABEL_READY)
+
+    assert (await shipments.read(shipment)).status is Status.SHIPPED
+
+
+async def test_labels_that_no_event_gave_back_are_given_back(shipments: Shipments) -> None:
+    shipment = await shipments.cancel(await shipments.ready())
+
+    await sweep(shipments, sweeper.LABELS_TO_VOID)
+
+    assert [parcel.label_status for parcel in (await shipments.read(shipment)).parcels] == [LabelStatus.VOIDED]
+
+
+async def test_a_label_of_a_warehouse_that_stock_moved_away_from_is_given_back(shipments: Shipments) -> None:
+    shipment = await shipments.allocated("SEA-1")
+    await shipments.buy(shipment)
+    await shipments.hear_of_stock(shipment, StockStatus.HELD, 2, "PDX-1")
+
+    await sweep(shipments, sweeper.LABELS_TO_VOID)
+
+    moved = await shipments.read(shipment)
+    assert [parcel.label_status for parcel in moved.opened_parcels] == [LabelStatus.VOIDED, LabelStatus.NONE]
+    assert shipments.carrier.voided == {f"T-{shipment.id}-1-1": 1}
+
+
+async def test_a_label_that_the_carrier_will_not_take_back_is_not_asked_for_again(shipments: Shipments) -> None:
+    shipment = await shipments.cancel(await shipments.ready())
+    shipments.carrier.void_script = [CarrierRefused("label_used", "It was scanned.")]
+
+    await sweep(shipments, sweeper.LABELS_TO_VOID)
+    await sweep(shipments, sweeper.LABELS_TO_VOID)
+
+    parcel = (await shipments.read(shipment)).parcel(1)
+    assert (parcel.label_status, parcel.void_refused_at is not None) == (LabelStatus.READY, True)
+    assert len([sold for sold in shipments.carrier.asked_to_void if sold.reference == parcel.reference]) == 1
+
+
+async def test_what_was_shipped_is_delivered_when_the_carrier_has_delivered_every_parcel(shipments: Shipments) -> None:
+    shipment = await shipments.allocated("SEA-1", "PDX-1")
+    await shipments.buy(shipment)
+    await shipments.hear_of_stock(shipment, StockStatus.DISPATCHED, 2, "SEA-1", "PDX-1")
+    first, second = [parcel.tracking_number or "" for parcel in (await shipments.read(shipment)).parcels]
+
+    shipments.carrier.scans = {first: Tracking.DELIVERED, second: Tracking.IN_TRANSIT}
+    await sweep(shipments, Status.SHIPPED)
+    assert (await shipments.read(shipment)).status is Status.SHIPPED
+    shipments.carrier.scans[second] = Tracking.DELIVERED
+    await sweep(shipments, Status.SHIPPED)
+
+    assert (await shipments.read(shipment)).status is Status.DELIVERED
+    assert (await shipments.event_types(shipment))[-2:] == ["shipment.shipped", "shipment.delivered"]
+
+
+async def test_a_carrier_that_cannot_tell_leaves_the_shipment_where_it_is(shipments: Shipments) -> None:
+    shipment = await shipments.allocated()
+    await shipments.buy(shipment)
+    await shipments.hear_of_stock(shipment, StockStatus.DISPATCHED, 2, "SEA-1")
+    shipments.carrier.is_unreachable = True
+
+    await sweep(shipments, Status.SHIPPED)
+
+    assert (await shipments.read(shipment)).status is Status.SHIPPED
 
 
 async def test_stock_counts_as_given_back_only_when_inventory_has_answered(shipments: Shipments) -> None:

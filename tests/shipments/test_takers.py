@@ -105,7 +105,7 @@ async def test_a_late_takers_label_is_kept_though_the_shipment_has_failed(shipme
 
     failed = await shipments.settle(late, shipments.carrier.sell(shipments.steps.purchase_of(late)))
 
-    assert (failed.status, failed.parcel("SEA-1").label_status) == (Status.FAILED, LabelStatus.READY)
+    assert (failed.status, failed.parcel(1).label_status) == (Status.FAILED, LabelStatus.READY)
 
 
 class Dawdler(ScriptedCarrier):

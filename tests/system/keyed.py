@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from uuid import uuid4
 
 import psycopg
 from psycopg.rows import dict_row
 
 from cli.local.stack import Stack
-from tests.builders import Body, Tenant, movement, shipment
+from tests.builders import SKU, Body, Tenant, movement, shipment
 from tests.system.outboxes import announced
 
 Written = Mapping[str, int]
@@ -19,16 +22,50 @@ SCARCE = "SKU-SCARCE"
 """Of it there is nothing until `relieve`; of the other SKUs there is plenty."""
 
 
+NOBODY = f"shp_{'0' * 26}"
+"""The id of nothing, for a path that leads nowhere."""
+
+Maker = Callable[[Tenant], Awaitable[str]]
+"""Makes what the `{id}` of a path names, and returns its id."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What there is not until `relieve` is asked for: by this body, or of what this makes."""
+
+    body: Body
+    makes: Maker | None = None
+    code: str = "insufficient_stock"
+
+
 @dataclass(frozen=True)
 class Operation:
+    # As the table of routes has it.
     path: str
     # The service that owns the write and keeps its answers.
     owner: str
     body: Body
     other: Body
     writes: Written
-    # Asks for what there is not. None where business refuses nothing.
-    refused: Body | None = None
+    # What it acts on, where the path has an {id}: each intent has one of its own.
+    makes: Maker | None = None
+    # None where business refuses nothing.
+    refused: Refused | None = None
+
+
+@dataclass(frozen=True)
+class Intent:
+    """One thing that somebody means to do, under one key, on what was made for it."""
+
+    operation: Operation
+    key: str
+    path: str
+
+
+async def intend(operation: Operation, tenant: Tenant, makes: Maker | None = None) -> Intent:
+    made = makes or operation.makes
+    path = operation.path.format(id=await made(tenant)) if made else operation.path
+    return Intent(operation, str(uuid4()), path)
 
 
 def _transfer(qty: int, sku: str = "SKU-1") -> Body:
@@ -41,6 +78,16 @@ def _batch(*movements: Body, atomic: bool) -> Body:
 
 _PICK = movement(1, SCARCE, reason="pick")
 
+
+async def _shipment_that_is(status: str, sku: str, tenant: Tenant) -> str:
+    shipment_id = await tenant.ship(1, sku)
+    await tenant.shipment_that_is(shipment_id, status)
+    return shipment_id
+
+
+_ready = partial(_shipment_that_is, "label_ready", SKU)
+_backordered = partial(_shipment_that_is, "backordered", SCARCE)
+
 OPERATIONS = {
     "ledger": Operation(
         path="/v1/inventory/ledger",
@@ -48,7 +95,7 @@ OPERATIONS = {
         body=movement(5),
         other=movement(6),
         writes={"entries": 1, "units": 5, "inventory.updated": 1},
-        refused=_PICK,
+        refused=Refused(_PICK),
     ),
     "atomic batch": Operation(
         path="/v1/inventory/ledger/batch",
@@ -56,7 +103,7 @@ OPERATIONS = {
         body=_batch(movement(5), movement(-2, reason="adjustment"), atomic=True),
         other=_batch(movement(5), atomic=True),
         writes={"entries": 2, "units": 3, "inventory.updated": 2},
-        refused=_batch(movement(5), _PICK, atomic=True),
+        refused=Refused(_batch(movement(5), _PICK, atomic=True)),
     ),
     "batch by lines": Operation(
         path="/v1/inventory/ledger/batch",
@@ -65,7 +112,7 @@ OPERATIONS = {
         body=_batch(movement(5), movement(10**9, reason="pick"), atomic=False),
         other=_batch(movement(5), atomic=False),
         writes={"entries": 1, "units": 5, "inventory.updated": 1},
-        refused=_batch(_PICK, atomic=False),
+        refused=Refused(_batch(_PICK, atomic=False)),
     ),
     "transfer": Operation(
         path="/v1/inventory/transfers",
@@ -73,7 +120,7 @@ OPERATIONS = {
         body=_transfer(2),
         other=_transfer(3),
         writes={"entries": 2, "inventory.updated": 2},
-        refused=_transfer(1, SCARCE),
+        refused=Refused(_transfer(1, SCARCE)),
     ),
     "shipment": Operation(
         path="/v1/shipments",
@@ -81,6 +128,24 @@ OPERATIONS = {
         body=shipment(1, SCARCE, order_id="ord_1"),
         other=shipment(2, SCARCE, order_id="ord_1"),
         writes={"shipments": 1, "shipment.created": 1},
+    ),
+    # No other body is valid: that of a key's own request is told apart before that matters.
+    "cancel": Operation(
+        path="/v1/shipments/{id}/cancel",
+        owner="shipments",
+        body={},
+        other={"reason": "changed mind"},
+        writes={"shipment.canceled": 1},
+        makes=_ready,
+    ),
+    "dispatch": Operation(
+        path="/v1/shipments/{id}/dispatch",
+        owner="shipments",
+        body={},
+        other={"at": "now"},
+        writes={"entries": 1, "units": -1, "inventory.updated": 1, "shipment.shipped": 1},
+        makes=_ready,
+        refused=Refused({}, makes=_backordered, code="invalid_state"),
     ),
     "webhook": Operation(
         path="/v1/webhooks/subscribe",
@@ -111,8 +176,9 @@ async def written(stack: Stack, tenant_id: str) -> Written:
             row = await (await connection.execute(query, {"tenant": tenant_id})).fetchone()
             assert row is not None
             found |= row
-    for service, event_type in _ANNOUNCED.items():
-        found[event_type] = sum(one.type == event_type for one in await announced(stack, service, tenant_id))
+    for service, event_types in _ANNOUNCED.items():
+        seen = Counter(one.type for one in await announced(stack, service, tenant_id))
+        found |= {event_type: seen[event_type] for event_type in event_types}
     return found
 
 
@@ -121,7 +187,10 @@ def difference(after: Written, before: Written) -> Written:
 
 
 # Of the events, those that the write itself makes.
-_ANNOUNCED = {"inventory": "inventory.updated", "shipments": "shipment.created"}
+_ANNOUNCED = {
+    "inventory": ("inventory.updated",),
+    "shipments": ("shipment.created", "shipment.canceled", "shipment.shipped"),
+}
 _QUERIES = {
     "inventory": """
         SELECT (SELECT count(*) FROM ledger_entry WHERE tenant_id = %(tenant)s) AS entries,

@@ -26,11 +26,12 @@ from tests.running import RunningStack
 WRITERS, WRITES_PER_PAGE, PAGES_ABOUT = 8, 4, 6
 ALREADY_WRITTEN = 120
 SCARCE = "SKU-SCARCE"
-"""There is none of it: shipments of it wait for ever, so that their status stays what it was."""
+"""So begin SKUs of which there is none: shipments of them wait for ever, so that their status stays what it was."""
 
 
 @dataclass(frozen=True)
 class Walk:
+    # That of the route; an id in it is that of the order which everybody adds to.
     path: str
     service: str
     # The same rows as the filters ask for, as their positions in the list, in its order.
@@ -76,6 +77,21 @@ WALKS = {
     ),
     "the levels": _levels(),
     "the levels of a warehouse": _levels("warehouse = 'EAST'", warehouse="EAST"),
+    "the lines of an order": Walk(
+        "/v1/orders/{id}/lines",
+        "orders",
+        """
+        SELECT DISTINCT unnest(skus) AS sku FROM order_shipment
+        WHERE tenant_id = %s AND order_id = 'ord_1' ORDER BY sku
+        """,
+        position=lambda row: row["sku"],
+    ),
+    "the warehouses": Walk(
+        "/v1/warehouses",
+        "inventory",
+        "SELECT code FROM warehouse WHERE tenant_id = %s ORDER BY code",
+        position=lambda row: row["code"],
+    ),
     "the shipments": _shipments(),
     "the shipments of an order": _shipments("order_id = 'ord_1'", order_id="ord_1"),
     "the shipments that wait": _shipments("status = 'backordered'", status="backordered"),
@@ -116,7 +132,8 @@ class Office:
         await self.done.wait()
 
     async def write_one(self, chance: random.Random) -> None:
-        answer = await chance.choices((self._move, self._ship, self._subscribe), (70, 20, 10))[0](chance)
+        write = chance.choices((self._move, self._ship, self._subscribe, self._describe), (60, 20, 10, 10))[0]
+        answer = await write(chance)
         assert answer.status < 300, answer
 
     async def _move(self, chance: random.Random) -> Answer:
@@ -132,11 +149,16 @@ class Office:
 
     async def _ship(self, chance: random.Random) -> Answer:
         order_id = chance.choice(("ord_1", f"ord_{uuid4().hex}"))
-        return await self.tenant.api.post("/v1/shipments", shipment(1, SCARCE, order_id=order_id))
+        sku = f"{SCARCE}-{chance.randrange(100)}"
+        return await self.tenant.api.post("/v1/shipments", shipment(1, sku, order_id=order_id))
 
     async def _subscribe(self, chance: random.Random) -> Answer:
         body = {"url": "https://your.app/hook", "events": ["webhook.ping"]}
         return await self.tenant.api.post("/v1/webhooks/subscribe", body)
+
+    async def _describe(self, chance: random.Random) -> Answer:
+        # Some anew and some again.
+        return await self.tenant.api.put(f"/v1/warehouses/WH-{chance.randrange(200)}", {"priority": 1})
 
     async def committed(self, walk: Walk) -> list[Any]:
         """The positions of the rows that a walk is to find."""
@@ -167,7 +189,7 @@ async def walk_while_others_write(office: Office, walk: Walk) -> None:
     limit = len(before) // PAGES_ABOUT + 1
 
     seen = []
-    async for page in pages(office.tenant.api, walk.path, limit=limit, **walk.filters):
+    async for page in pages(office.tenant.api, walk.path.format(id="ord_1"), limit=limit, **walk.filters):
         seen += [walk.position(row) for row in page]
         await office.go_on()
 

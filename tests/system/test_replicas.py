@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from uuid import uuid4
 
 import aiohttp
 import pytest
@@ -12,7 +11,7 @@ from cli.local.stack import LOOPBACK
 from tests.builders import Body, Tenant
 from tests.running import RunningStack
 from tests.system.faults import kept_running
-from tests.system.keyed import OPERATIONS, Operation, Written, difference, stock_up, written
+from tests.system.keyed import OPERATIONS, Intent, Operation, Written, difference, intend, stock_up, written
 from tests.system.replicas import gateway_to, second_inventory
 from tests.system.storm import ANSWERS, BLOWS, Capture, storm
 
@@ -46,7 +45,9 @@ async def test_twins_at_both_have_one_effect_and_one_answer(
 ) -> None:
     await stock_up(tenant)
 
-    assert await written_by_twins(stack, tenant, doors, operation, operation.body) == operation.writes
+    intent = await intend(operation, tenant)
+
+    assert await written_by_twins(stack, tenant, doors, intent, operation.body) == operation.writes
 
 
 @pytest.mark.parametrize("operation", REFUSED.values(), ids=REFUSED.keys())
@@ -54,8 +55,9 @@ async def test_twins_that_are_refused_at_both_are_refused_alike(
     stack: RunningStack, tenant: Tenant, doors: list[str], operation: Operation
 ) -> None:
     assert operation.refused is not None
+    intent = await intend(operation, tenant, operation.refused.makes)
 
-    assert await written_by_twins(stack, tenant, doors, operation, operation.refused) == {}
+    assert await written_by_twins(stack, tenant, doors, intent, operation.refused.body) == {}
 
 
 @pytest.mark.slow
@@ -68,14 +70,14 @@ async def test_what_an_inventory_began_when_it_was_killed_another_ends_once(
 
 
 async def written_by_twins(
-    stack: RunningStack, tenant: Tenant, doors: Sequence[str], operation: Operation, body: Body
+    stack: RunningStack, tenant: Tenant, doors: Sequence[str], intent: Intent, body: Body
 ) -> Written:
     """Sends a request through all doors at once, and once more, and compares what is told."""
     before = await written(stack.system.stack, tenant.id)
-    key, callers = str(uuid4()), [replace(tenant.api, base_url=door) for door in doors] * TWINS
+    callers = [replace(tenant.api, base_url=door) for door in doors] * TWINS
 
-    answers = await asyncio.gather(*(caller.post(operation.path, body, idempotency_key=key) for caller in callers))
-    again = await tenant.api.post(operation.path, body, idempotency_key=key)
+    answers = await asyncio.gather(*(caller.post(intent.path, body, idempotency_key=intent.key) for caller in callers))
+    again = await tenant.api.post(intent.path, body, idempotency_key=intent.key)
 
     told = [answer for answer in answers if answer.code != "idempotency_key_in_use"]
     assert {(answer.status, answer.body) for answer in told} == {(again.status, again.body)}

@@ -24,29 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skutrail/v1/orders.proto\x12\x0bskutrail.v1\"0\n\x0fGetOrderRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\x93\x01\n\x11ListOrdersRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x18.skutrail.v1.OrderStatusH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_statusB\x0b\n\t_after_id\"G\n\x0fListOrdersReply\x12\"\n\x06orders\x18\x01 \x03(\x0b\x32\x12.skutrail.v1.Order\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"F\n\x0fOrderAllocation\x12\x11\n\twarehouse\x18\x01 \x01(\t\x12\x0b\n\x03qty\x18\x02 \x01(\x03\x12\x13\n\x0bshipment_id\x18\x03 \x01(\t\"p\n\x05Order\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.skutrail.v1.OrderStatus\x12\x31\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x1c.skutrail.v1.OrderAllocation\"3\n\nOrderLines\x12%\n\x05lines\x18\x01 \x03(\x0b\x32\x16.skutrail.v1.OrderLine\"p\n\tOrderLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07ordered\x18\x02 \x01(\x03\x12\x0f\n\x07waiting\x18\x03 \x01(\x03\x12\x11\n\tallocated\x18\x04 \x01(\x03\x12\x0f\n\x07shipped\x18\x05 \x01(\x03\x12\x10\n\x08\x63\x61nceled\x18\x06 \x01(\x03*\xb2\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_QUEUED\x10\x01\x12\x1c\n\x18ORDER_STATUS_BACKORDERED\x10\x02\x12$\n ORDER_STATUS_PARTIALLY_ALLOCATED\x10\x03\x12\x1a\n\x16ORDER_STATUS_ALLOCATED\x10\x04\x12\"\n\x1eORDER_STATUS_PARTIALLY_SHIPPED\x10\x05\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x06\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10\x07\x12\x19\n\x15ORDER_STATUS_CANCELED\x10\x08\x12\x17\n\x13ORDER_STATUS_FAILED\x10\t2\xda\x01\n\x06Orders\x12<\n\x08GetOrder\x12\x1c.skutrail.v1.GetOrderRequest\x1a\x12.skutrail.v1.Order\x12\x46\n\rGetOrderLines\x12\x1c.skutrail.v1.GetOrderRequest\x1a\x17.skutrail.v1.OrderLines\x12J\n\nListOrders\x12\x1e.skutrail.v1.ListOrdersRequest\x1a\x1c.skutrail.v1.ListOrdersReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18skutrail/v1/orders.proto\x12\x0bskutrail.v1\"0\n\x0fGetOrderRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"j\n\x14GetOrderLinesRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x16\n\tafter_sku\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0c\n\n_after_sku\"\x93\x01\n\x11ListOrdersRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12-\n\x06status\x18\x02 \x01(\x0e\x32\x18.skutrail.v1.OrderStatusH\x00\x88\x01\x01\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_statusB\x0b\n\t_after_id\"G\n\x0fListOrdersReply\x12\"\n\x06orders\x18\x01 \x03(\x0b\x32\x12.skutrail.v1.Order\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"F\n\x0fOrderAllocation\x12\x11\n\twarehouse\x18\x01 \x01(\t\x12\x0b\n\x03qty\x18\x02 \x01(\x03\x12\x13\n\x0bshipment_id\x18\x03 \x01(\t\"p\n\x05Order\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x06status\x18\x02 \x01(\x0e\x32\x18.skutrail.v1.OrderStatus\x12\x31\n\x0b\x61llocations\x18\x03 \x03(\x0b\x32\x1c.skutrail.v1.OrderAllocation\"E\n\nOrderLines\x12%\n\x05lines\x18\x01 \x03(\x0b\x32\x16.skutrail.v1.OrderLine\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"p\n\tOrderLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x0f\n\x07ordered\x18\x02 \x01(\x03\x12\x0f\n\x07waiting\x18\x03 \x01(\x03\x12\x11\n\tallocated\x18\x04 \x01(\x03\x12\x0f\n\x07shipped\x18\x05 \x01(\x03\x12\x10\n\x08\x63\x61nceled\x18\x06 \x01(\x03*\xb2\x02\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_QUEUED\x10\x01\x12\x1c\n\x18ORDER_STATUS_BACKORDERED\x10\x02\x12$\n ORDER_STATUS_PARTIALLY_ALLOCATED\x10\x03\x12\x1a\n\x16ORDER_STATUS_ALLOCATED\x10\x04\x12\"\n\x1eORDER_STATUS_PARTIALLY_SHIPPED\x10\x05\x12\x18\n\x14ORDER_STATUS_SHIPPED\x10\x06\x12\x1a\n\x16ORDER_STATUS_DELIVERED\x10\x07\x12\x19\n\x15ORDER_STATUS_CANCELED\x10\x08\x12\x17\n\x13ORDER_STATUS_FAILED\x10\t2\xdf\x01\n\x06Orders\x12<\n\x08GetOrder\x12\x1c.skutrail.v1.GetOrderRequest\x1a\x12.skutrail.v1.Order\x12K\n\rGetOrderLines\x12!.skutrail.v1.GetOrderLinesRequest\x1a\x17.skutrail.v1.OrderLines\x12J\n\nListOrders\x12\x1e.skutrail.v1.ListOrdersRequest\x1a\x1c.skutrail.v1.ListOrdersReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'skutrail.v1.orders_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERSTATUS']._serialized_start=668
-  _globals['_ORDERSTATUS']._serialized_end=974
+  _globals['_ORDERSTATUS']._serialized_start=794
+  _globals['_ORDERSTATUS']._serialized_end=1100
   _globals['_GETORDERREQUEST']._serialized_start=41
   _globals['_GETORDERREQUEST']._serialized_end=89
-  _globals['_LISTORDERSREQUEST']._serialized_start=92
-  _globals['_LISTORDERSREQUEST']._serialized_end=239
-  _globals['_LISTORDERSREPLY']._serialized_start=241
-  _globals['_LISTORDERSREPLY']._serialized_end=312
-  _globals['_ORDERALLOCATION']._serialized_start=314
-  _globals['_ORDERALLOCATION']._serialized_end=384
-  _globals['_ORDER']._serialized_start=386
-  _globals['_ORDER']._serialized_end=498
-  _globals['_ORDERLINES']._serialized_start=500
-  _globals['_ORDERLINES']._serialized_end=551
-  _globals['_ORDERLINE']._serialized_start=553
-  _globals['_ORDERLINE']._serialized_end=665
-  _globals['_ORDERS']._serialized_start=977
-  _globals['_ORDERS']._serialized_end=1195
+  _globals['_GETORDERLINESREQUEST']._serialized_start=91
+  _globals['_GETORDERLINESREQUEST']._serialized_end=197
+  _globals['_LISTORDERSREQUEST']._serialized_start=200
+  _globals['_LISTORDERSREQUEST']._serialized_end=347
+  _globals['_LISTORDERSREPLY']._serialized_start=349
+  _globals['_LISTORDERSREPLY']._serialized_end=420
+  _globals['_ORDERALLOCATION']._serialized_start=422
+  _globals['_ORDERALLOCATION']._serialized_end=492
+  _globals['_ORDER']._serialized_start=494
+  _globals['_ORDER']._serialized_end=606
+  _globals['_ORDERLINES']._serialized_start=608
+  _globals['_ORDERLINES']._serialized_end=677
+  _globals['_ORDERLINE']._serialized_start=679
+  _globals['_ORDERLINE']._serialized_end=791
+  _globals['_ORDERS']._serialized_start=1103
+  _globals['_ORDERS']._serialized_end=1326
 # @@protoc_insertion_point(module_scope)

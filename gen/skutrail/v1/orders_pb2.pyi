@@ -38,6 +38,18 @@ class GetOrderRequest(_message.Message):
     id: str
     def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
+class GetOrderLinesRequest(_message.Message):
+    __slots__ = ("tenant_id", "id", "limit", "after_sku")
+    TENANT_ID_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_SKU_FIELD_NUMBER: _ClassVar[int]
+    tenant_id: str
+    id: str
+    limit: int
+    after_sku: str
+    def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ..., limit: _Optional[int] = ..., after_sku: _Optional[str] = ...) -> None: ...
+
 class ListOrdersRequest(_message.Message):
     __slots__ = ("tenant_id", "status", "limit", "after_id")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -79,10 +91,12 @@ class Order(_message.Message):
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., allocations: _Optional[_Iterable[_Union[OrderAllocation, _Mapping]]] = ...) -> None: ...
 
 class OrderLines(_message.Message):
-    __slots__ = ("lines",)
+    __slots__ = ("lines", "has_more")
     LINES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
     lines: _containers.RepeatedCompositeFieldContainer[OrderLine]
-    def __init__(self, lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ...) -> None: ...
+    has_more: bool
+    def __init__(self, lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ..., has_more: _Optional[bool] = ...) -> None: ...
 
 class OrderLine(_message.Message):
     __slots__ = ("sku", "ordered", "waiting", "allocated", "shipped", "canceled")

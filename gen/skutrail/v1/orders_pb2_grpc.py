@@ -42,7 +42,7 @@ class OrdersStub:
                 _registered_method=True)
         self.GetOrderLines = channel.unary_unary(
                 '/skutrail.v1.Orders/GetOrderLines',
-                request_serializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
+                request_serializer=skutrail_dot_v1_dot_orders__pb2.GetOrderLinesRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_orders__pb2.OrderLines.FromString,
                 _registered_method=True)
         self.ListOrders = channel.unary_unary(
@@ -63,14 +63,15 @@ class OrdersServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetOrderLines(self, request, context):
-        """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled.
+        """What became of each SKU of an order, by SKU. The sums always add up: ordered = waiting + allocated + shipped +
+        canceled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListOrders(self, request, context):
-        """Orders, the one heard of last first.
+        """Orders, the one whose first shipment came last first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +87,7 @@ def add_OrdersServicer_to_server(servicer, server):
             ),
             'GetOrderLines': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrderLines,
-                    request_deserializer=skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.FromString,
+                    request_deserializer=skutrail_dot_v1_dot_orders__pb2.GetOrderLinesRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_orders__pb2.OrderLines.SerializeToString,
             ),
             'ListOrders': grpc.unary_unary_rpc_method_handler(
@@ -148,7 +149,7 @@ class Orders:
             request,
             target,
             '/skutrail.v1.Orders/GetOrderLines',
-            skutrail_dot_v1_dot_orders__pb2.GetOrderRequest.SerializeToString,
+            skutrail_dot_v1_dot_orders__pb2.GetOrderLinesRequest.SerializeToString,
             skutrail_dot_v1_dot_orders__pb2.OrderLines.FromString,
             options,
             channel_credentials,

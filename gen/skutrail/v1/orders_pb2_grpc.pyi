@@ -34,10 +34,12 @@ class OrdersStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OrdersAsyncStub: ...
     GetOrder: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]
-    GetOrderLines: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.OrderLines]
-    """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
+    GetOrderLines: _grpc.UnaryUnaryMultiCallable[_orders_pb2.GetOrderLinesRequest, _orders_pb2.OrderLines]
+    """What became of each SKU of an order, by SKU. The sums always add up: ordered = waiting + allocated + shipped +
+    canceled.
+    """
     ListOrders: _grpc.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]
-    """Orders, the one heard of last first."""
+    """Orders, the one whose first shipment came last first."""
 
 @_typing.type_check_only
 class OrdersAsyncStub(OrdersStub):
@@ -45,10 +47,12 @@ class OrdersAsyncStub(OrdersStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.Order]  # type: ignore[assignment]
-    GetOrderLines: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderRequest, _orders_pb2.OrderLines]  # type: ignore[assignment]
-    """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
+    GetOrderLines: _aio.UnaryUnaryMultiCallable[_orders_pb2.GetOrderLinesRequest, _orders_pb2.OrderLines]  # type: ignore[assignment]
+    """What became of each SKU of an order, by SKU. The sums always add up: ordered = waiting + allocated + shipped +
+    canceled.
+    """
     ListOrders: _aio.UnaryUnaryMultiCallable[_orders_pb2.ListOrdersRequest, _orders_pb2.ListOrdersReply]  # type: ignore[assignment]
-    """Orders, the one heard of last first."""
+    """Orders, the one whose first shipment came last first."""
 
 class OrdersServicer(metaclass=_abc_1.ABCMeta):
     """Orders: what the shipments that name an order say about it. A projection; nothing is ever set here."""
@@ -63,10 +67,12 @@ class OrdersServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def GetOrderLines(
         self,
-        request: _orders_pb2.GetOrderRequest,
+        request: _orders_pb2.GetOrderLinesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orders_pb2.OrderLines, _abc.Awaitable[_orders_pb2.OrderLines]]:
-        """What became of each SKU of an order. The sums always add up: ordered = waiting + allocated + shipped + canceled."""
+        """What became of each SKU of an order, by SKU. The sums always add up: ordered = waiting + allocated + shipped +
+        canceled.
+        """
 
     @_abc_1.abstractmethod
     def ListOrders(
@@ -74,6 +80,6 @@ class OrdersServicer(metaclass=_abc_1.ABCMeta):
         request: _orders_pb2.ListOrdersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orders_pb2.ListOrdersReply, _abc.Awaitable[_orders_pb2.ListOrdersReply]]:
-        """Orders, the one heard of last first."""
+        """Orders, the one whose first shipment came last first."""
 
 def add_OrdersServicer_to_server(servicer: OrdersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

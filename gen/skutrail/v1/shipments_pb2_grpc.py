@@ -86,7 +86,8 @@ class ShipmentsServicer:
 
     def CancelShipment(self, request, context):
         """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
-        left or failed.
+        left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
+        and the shipment is canceled as soon as it can be, unless it left before.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

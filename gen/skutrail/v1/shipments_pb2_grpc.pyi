@@ -38,7 +38,8 @@ class ShipmentsStub:
     """Records the request and answers `queued` at once; stock and label follow by events."""
     CancelShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]
     """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
-    left or failed.
+    left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
+    and the shipment is canceled as soon as it can be, unless it left before.
     """
     DispatchShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.DispatchShipmentRequest, _shipments_pb2.ShipmentReply]
     """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
@@ -60,7 +61,8 @@ class ShipmentsAsyncStub(ShipmentsStub):
     """Records the request and answers `queued` at once; stock and label follow by events."""
     CancelShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]  # type: ignore[assignment]
     """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
-    left or failed.
+    left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
+    and the shipment is canceled as soon as it can be, unless it left before.
     """
     DispatchShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.DispatchShipmentRequest, _shipments_pb2.ShipmentReply]  # type: ignore[assignment]
     """The goods leave: what is held becomes picks. Idempotent; refused with invalid_state before its labels are ready, and
@@ -91,7 +93,8 @@ class ShipmentsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_shipments_pb2.ShipmentReply, _abc.Awaitable[_shipments_pb2.ShipmentReply]]:
         """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
-        left or failed.
+        left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
+        and the shipment is canceled as soon as it can be, unless it left before.
         """
 
     @_abc_1.abstractmethod

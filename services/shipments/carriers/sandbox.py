@@ -1,91 +1,224 @@
-"""The built-in carrier: draws real labels, charges nothing, ships nothing, answers the same way every time.
+"""The sandbox carrier (top-level package `sandbox`), reached over HTTP as any carrier is.
 
-Everything derives from the purchase: the same reference gives the same tracking number and the same bytes, in every
-process. Two names of a recipient make it fail on purpose: SANDBOX_REJECT_ADDRESS and SANDBOX_5XX.
+What the wire does is told apart by one question: may the carrier have done what was asked? A refusal of its own says
+no, for good. No connection, 429, or 503 with Retry-After say no, for now. Everything else - silence, a connection that
+breaks, 5xx, an answer that cannot be read - says perhaps.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from hashlib import sha256
+from typing import Any, TypeVar
+from urllib.parse import quote
 
-from services.shipments import labels
-from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label, Purchase
+import aiohttp
+import msgspec
+
+from services.shipments.carriers.port import (
+    CarrierFailure,
+    CarrierRefused,
+    CarrierUnavailable,
+    Label,
+    OutcomeUnknown,
+    Purchase,
+    Sold,
+    Tracking,
+)
 from services.shipments.domain import Address
+
+T = TypeVar("T")
 
 GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
+CONNECT_WITHIN_S = 2.0
+CONNECTIONS_MAX = 64
+# A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+
 _EXPRESS_WORDS = ("express", "next", "overnight", "air")
-_REGISTER_MAX = 1_000
+# Refusals that end with whoever mends our settings, or with time: nothing was done, and asking again is right.
+_NOT_NOW = frozenset({401, 403, 408, 429})
+# The carrier's codes that we pass on as our own; every other refusal is `carrier_refused`.
+_CODES = frozenset({"address_rejected", "label_used"})
 
 
 class SandboxCarrier:
+    """Make it where an event loop runs, and close it there."""
+
     name = "sandbox"
     answers_within = timedelta(seconds=5)
     settles_after = timedelta(0)
 
-    def __init__(self) -> None:
-        # What was bought lately, so that find_by_reference can be asked. It is forgotten with the process, and may be:
-        # buying again costs nothing here and gives the same label.
-        self._bought: OrderedDict[str, Purchase] = OrderedDict()
+    def __init__(
+        self, url: str, *, answers_within: timedelta = answers_within, connect_within_s: float = CONNECT_WITHIN_S
+    ) -> None:
+        """`url`: where the carrier is, e.g. http://127.0.0.1:8090."""
+        self.answers_within = answers_within
+        self._url = url.rstrip("/")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+            timeout=aiohttp.ClientTimeout(
+                total=answers_within.total_seconds(), connect=connect_within_s, sock_connect=connect_within_s
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # Nothing is inflated, so that no answer can be larger than it is.
+            auto_decompress=False,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
 
     def choose_service(self, carrier_hint: str | None) -> str:
         hint = (carrier_hint or "").lower()
         return EXPRESS if any(word in hint for word in _EXPRESS_WORDS) else GROUND
 
     async def buy(self, purchase: Purchase) -> Label:
-        if (fault := _fault_for(purchase.ship_to.name)) is not None:
-            raise fault
-        first = self._bought.setdefault(purchase.reference, purchase)
-        if len(self._bought) > _REGISTER_MAX:
-            self._bought.popitem(last=False)
-        return await _label_for(first)
+        headers = {"Idempotency-Key": purchase.attempt_key}
+        answer = await self._ask("POST", "/v1/labels", headers=headers, json=_order(purchase))
+        sale = _read(answer, _Sale)
+        if sale.status != "sold":
+            raise CarrierRefused("label_voided", "The carrier has taken this label back.")
+        return _label(sale, purchase.reference)
 
     async def find_by_reference(self, reference: str) -> Label | None:
-        purchase = self._bought.get(reference)
-        return await _label_for(purchase) if purchase is not None else None
+        async with _or_unavailable():
+            answer = await self._ask("GET", "/v1/labels", params={"reference": reference})
+            sold = [sale for sale in _read(answer, _Found).labels if sale.status == "sold"]
+            return _label(sold[0], reference) if sold else None
+
+    async def void(self, sold: Sold) -> None:
+        answer = await self._ask("POST", f"/v1/labels/{quote(sold.tracking_number, safe='')}/void")
+        if _read(answer, _Voided).status != "voided":
+            raise OutcomeUnknown("The carrier does not say that it took the label back.")
+
+    async def track(self, sold: Sold) -> Tracking:
+        async with _or_unavailable():
+            answer = await self._ask("GET", f"/v1/labels/{quote(sold.tracking_number, safe='')}/scans")
+            seen = {scan.status for scan in _read(answer, _Scans).scans}
+        if Tracking.DELIVERED in seen:
+            return Tracking.DELIVERED
+        return Tracking.IN_TRANSIT if seen else Tracking.PRE_TRANSIT
+
+    async def _ask(self, method: str, path: str, **more: Any) -> bytes:
+        """The body of a 2xx. Raises a CarrierFailure for everything else."""
+        try:
+            async with self._session.request(method, self._url + path, allow_redirects=False, **more) as response:
+                return _accept(response, await _read_bounded(response))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise CarrierUnavailable("The carrier cannot be reached.") from error
+        except TimeoutError as error:
+            raise OutcomeUnknown("The carrier did not answer in time.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise OutcomeUnknown("The connection to the carrier broke.") from error
 
 
-def tracking_number(reference: str) -> str:
-    """`SKT`, `T` for test, 16 digits and their Luhn digit: no carrier's sorter takes it for its own."""
-    digits = f"{int.from_bytes(sha256(reference.encode()).digest()) % 10**16:016d}"
-    return f"SKTT{digits}{luhn_digit(digits)}"
+class _Sale(msgspec.Struct):
+    tracking_number: str
+    reference: str
+    carrier: str
+    service: str
+    status: str
+    label: bytes
 
 
-def luhn_digit(digits: str) -> str:
-    """The check digit of ISO/IEC 7812-1 annex B: from the right, every other digit doubled, beginning with the last."""
-    doubled = [sum(divmod(int(digit) * 2, 10)) for digit in digits[::-2]]
-    plain = [int(digit) for digit in digits[-2::-2]]
-    return str(-(sum(doubled) + sum(plain)) % 10)
+class _Found(msgspec.Struct):
+    labels: list[_Sale]
 
 
-def _fault_for(name: str) -> CarrierFailure | None:
-    if name == "SANDBOX_REJECT_ADDRESS":
-        return CarrierRefused("address_rejected", "The sandbox carrier does not deliver to this address.")
-    if name == "SANDBOX_5XX":
-        return CarrierUnavailable("The sandbox carrier cannot serve now.")
-    return None
+class _Voided(msgspec.Struct):
+    status: str
 
 
-async def _label_for(purchase: Purchase) -> Label:
-    number = tracking_number(purchase.reference)
-    sheet = labels.Sheet(
-        service=purchase.service.replace("_", " ").upper(),
-        ship_from=purchase.ship_from,
-        ship_to=_address_lines(purchase.ship_to),
-        tracking_number=number,
-        order_id=purchase.order_id,
-        reference=purchase.reference,
+class _Scan(msgspec.Struct):
+    status: str
+
+
+class _Scans(msgspec.Struct):
+    scans: list[_Scan]
+
+
+class _Problem(msgspec.Struct):
+    code: str = ""
+    detail: str = "The carrier will not, and does not say why."
+
+
+def _order(purchase: Purchase) -> Mapping[str, Any]:
+    """What the carrier is told: the same for every try of an attempt, or its key would be refused."""
+    return {
+        "reference": purchase.reference,
+        "order_id": purchase.order_id,
+        "service": purchase.service,
+        "ship_from": purchase.ship_from,
+        "ship_to": _address(purchase.ship_to),
+    }
+
+
+def _address(address: Address) -> Mapping[str, str | None]:
+    return {
+        "name": address.name,
+        "line1": address.line1,
+        "line2": address.line2,
+        "city": address.city,
+        "state": address.state,
+        "postal": address.postal,
+        "country": address.country,
+    }
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > ANSWER_BYTES_MAX:
+            response.close()  # the rest is not worth reading, and the connection not worth keeping
+            raise OutcomeUnknown("The carrier's answer is too large.")
+    return bytes(body)
+
+
+def _accept(response: aiohttp.ClientResponse, body: bytes) -> bytes:
+    status = response.status
+    if 200 <= status < 300:
+        return body
+    if status in _NOT_NOW or (status == 503 and "Retry-After" in response.headers):
+        raise CarrierUnavailable(f"The carrier cannot serve now ({status}).")
+    if 400 <= status < 500:
+        problem = _problem(body)
+        raise CarrierRefused(problem.code if problem.code in _CODES else "carrier_refused", problem.detail)
+    raise OutcomeUnknown(f"The carrier is out of order ({status}).")
+
+
+def _problem(body: bytes) -> _Problem:
+    try:
+        return msgspec.json.decode(body, type=_Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Problem()
+
+
+def _read(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise OutcomeUnknown("The carrier's answer cannot be read.") from error
+
+
+def _label(sale: _Sale, reference: str) -> Label:
+    if sale.reference != reference:
+        raise OutcomeUnknown("The carrier's answer is about another parcel.")
+    if not sale.label.startswith(b"%PDF"):
+        raise OutcomeUnknown("The carrier's label is no PDF.")
+    return Label(
+        tracking_number=sale.tracking_number, content=sale.label, carrier=SandboxCarrier.name, service=sale.service
     )
-    # Drawing takes some milliseconds of pure computing: on the event loop it would hold up everybody else.
-    content = await asyncio.to_thread(labels.draw, sheet)
-    return Label(tracking_number=number, content=content, carrier=SandboxCarrier.name, service=purchase.service)
 
 
-def _address_lines(address: Address) -> tuple[str, ...]:
-    town = " ".join(part for part in (address.city, address.state, address.postal) if part)
-    lines = (address.name, address.line1, address.line2, town, address.country)
-    return tuple(line for line in lines if line)
+@asynccontextmanager
+async def _or_unavailable() -> AsyncIterator[None]:
+    """For questions that change nothing: whatever goes wrong, the carrier cannot tell."""
+    try:
+        yield
+    except CarrierFailure as trouble:
+        raise CarrierUnavailable(trouble.message) from trouble

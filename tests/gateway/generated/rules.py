@@ -49,12 +49,14 @@ _REFUSED_FOR_ITS_MEANING = {
     "not_found",  # no schema knows which ids exist
     "insufficient_stock",  # nor what is in stock
     "version_conflict",  # nor how far the ledger is
+    "invalid_state",  # nor how far a shipment is
     "cursor_invalid",  # cursors are signed
     "idempotency_key_reused",  # one key was drawn for two requests
     "idempotency_key_in_use",
 }
-# And rules that JSON Schema cannot say: that two members differ, and that a whole number is written without a fraction.
-_BEYOND_SCHEMAS = {"same_warehouse"}
+# And rules that JSON Schema cannot say: that two members differ, that a time is to come, and that a whole number is
+# written without a fraction.
+_BEYOND_SCHEMAS = {"same_warehouse", "in_the_past"}
 
 # What any answer in HTTP may bear, and documents of APIs leave to RFC 9110.
 _HEADERS_OF_HTTP = {

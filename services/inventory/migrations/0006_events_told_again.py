@@ -4,10 +4,10 @@ from alembic import op
 
 from chassis.migrate import messaging_tables
 
-revision = "0009"
-down_revision = "0001"
+revision = "0006"
+down_revision = "0005"
 
-ROLE = "skutrail_webhooks"
+ROLE = "skutrail_inventory"
 
 
 def upgrade() -> None:

@@ -7,7 +7,7 @@ import pypdfium2
 import pytest
 import zxingcpp
 
-from services.shipments import labels
+from sandbox import labels
 
 NUMBER = "SKTT12345678901234563"
 

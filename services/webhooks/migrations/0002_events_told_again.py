@@ -4,10 +4,10 @@ from alembic import op
 
 from chassis.migrate import messaging_tables
 
-revision = "0009"
+revision = "0002"
 down_revision = "0001"
 
-ROLE = "skutrail_shipments"
+ROLE = "skutrail_webhooks"
 
 
 def upgrade() -> None:

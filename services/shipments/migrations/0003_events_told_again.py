@@ -4,10 +4,10 @@ from alembic import op
 
 from chassis.migrate import messaging_tables
 
-revision = "0009"
-down_revision = "0005"
+revision = "0003"
+down_revision = "0002"
 
-ROLE = "skutrail_inventory"
+ROLE = "skutrail_shipments"
 
 
 def upgrade() -> None:

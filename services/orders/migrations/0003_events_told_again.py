@@ -4,8 +4,8 @@ from alembic import op
 
 from chassis.migrate import messaging_tables
 
-revision = "0009"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 ROLE = "skutrail_orders"
 
