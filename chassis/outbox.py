@@ -41,6 +41,8 @@ POLL_S = 0.25
 REST_S = 0.03  # after a look, whatever was committed meanwhile: under load commits share looks and messages
 PUBLISH_TIMEOUT_S = 2.0
 RETRY_S = 0.5
+SETTLED_S = 60.0  # longer than any transaction lives (database.py): afterwards no lower id appears any more
+LOOK_BACK_S = 5.0  # how soon a mark that was taken back is noticed
 STUCK_KEYS_MAX = 1_000  # more stuck keys than this, and the trouble is not the keys'
 _RELAY_LOCK = 0x0BB0  # one relay per database: pg_try_advisory_lock
 
@@ -52,7 +54,7 @@ _ADD = text("""
 """)
 _TAKE = text("""
     SELECT id, event_id, subject, key, payload, retold_at FROM outbox
-    WHERE published_at IS NULL AND key <> ALL(CAST(:stuck AS text[]))
+    WHERE published_at IS NULL AND id > :above AND key <> ALL(CAST(:stuck AS text[]))
     ORDER BY id LIMIT :limit
 """)
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(:lock)")
@@ -148,9 +150,9 @@ def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:
     }
 
 
-async def waiting(connection: AsyncConnection, stuck: Sequence[str], limit: int) -> Sequence[Any]:
-    """The rows that are not published yet, in the order of their ids, but for those of the stuck keys."""
-    return (await connection.execute(_TAKE, {"limit": limit, "stuck": stuck})).all()
+async def waiting(connection: AsyncConnection, *, above: int, stuck: Sequence[str], limit: int) -> Sequence[Any]:
+    """The rows above an id that are not published yet, in the order of their ids, but for those of the stuck keys."""
+    return (await connection.execute(_TAKE, {"above": above, "stuck": stuck, "limit": limit})).all()
 
 
 async def purge(tx: AsyncConnection, now: datetime, limit: int, *, kept: timedelta) -> int:
@@ -178,6 +180,7 @@ class Relay:
         self._nudge = asyncio.Event()
         self._stopping = asyncio.Event()
         self._stuck: dict[str, float] = {}  # key whose event could not be published → when to try again
+        self._floor = _Floor()
 
     def nudge(self) -> None:
         """Something was committed: look now instead of at the next poll."""
@@ -220,7 +223,8 @@ class Relay:
         """Returns how many events were taken, published or not."""
         now = time.monotonic()
         self._stuck = {key: retry_at for key, retry_at in self._stuck.items() if retry_at > now}
-        rows = await waiting(connection, list(self._stuck), BATCH_MAX)
+        above = self._floor.for_a_look(now)
+        rows = await waiting(connection, above=above, stuck=list(self._stuck), limit=BATCH_MAX)
         if not rows:
             return 0
         attempt = _Attempt()
@@ -231,6 +235,8 @@ class Relay:
             await connection.execute(_MARK, {"ids": attempt.published})
             log.info("events.published", count=len(attempt.published), of=len(rows))
         self._set_aside(attempt)
+        all_told = not self._stuck and len(attempt.published) == len(rows) < BATCH_MAX
+        self._floor.looked(now, rows, is_all_told=all_told)
         return len(rows)
 
     async def _publish_in_turn(self, messages: Iterable[Sequence[Any]], attempt: _Attempt) -> None:
@@ -318,3 +324,33 @@ class _Attempt:
     def note_failure(self, rows: Sequence[Any], error: Exception) -> None:
         self.stuck |= {row.key for row in rows}
         self.event_id, self.cause = rows[0].event_id, f"{type(error).__name__}: {error}"[:200]
+
+
+class _Floor:
+    """The id up to which nothing waits, so that a look need not pass by all that was marked before it.
+
+    Every mark leaves a dead entry in the index until a vacuum, and none is cleared away while a long query runs.
+    """
+
+    def __init__(self) -> None:
+        self._id = 0
+        self._next: tuple[float, int] | None = None  # when it was the highest id that was told, and all below as well
+        self._look_back_at = 0.0
+
+    def for_a_look(self, now: float) -> int:
+        """Now and then zero: an operator may have taken marks back."""
+        if now < self._look_back_at:
+            return self._id
+        self._look_back_at = now + LOOK_BACK_S
+        return 0
+
+    def looked(self, now: float, rows: Sequence[Any], *, is_all_told: bool) -> None:
+        if rows[0].id <= self._id:
+            self._id, self._next = 0, None
+        if not is_all_told:
+            return
+        # Whatever lower id was still to be committed then has been seen since, and was told as well.
+        if self._next is not None and now - self._next[0] > SETTLED_S:
+            self._id, self._next = self._next[1], None
+        if self._next is None:
+            self._next = now, rows[-1].id
