@@ -24,7 +24,9 @@ async def plan(pipeline: Pipeline, request: StockRequest, clock: Clock) -> inven
         queue_store.kept_before(request, now),
     )
     shelf = Shelf(store.stocks_of(stocks), request_store.sites_of(sites), now)
-    if any(waiting.priority >= request.priority for waiting in queue_store.waiting_of(queue)):
+    if request.is_over(now):
+        decision = shelf.pass_over(request, AllocationStatus.EXPIRED)
+    elif any(waiting.priority >= request.priority for waiting in queue_store.waiting_of(queue)):
         decision = shelf.pass_over(request, AllocationStatus.WAITING)
     else:
         decision = shelf.decide(request, request.wanted, kept={row.sku: row.units for row in kept})
