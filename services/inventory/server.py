@@ -164,7 +164,9 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     async def ExplainAllocation(
         self, request: inventory_pb2.ExplainAllocationRequest, context: Context
     ) -> inventory_pb2.AllocationPlan:
-        return await self._database.run_pipelined(lambda p: planning.explain(p, request.tenant_id, request.request_id))
+        return await self._database.run_pipelined(
+            lambda p: planning.explain(p, request.tenant_id, request.request_id, self._clock)
+        )
 
     async def Release(self, request: inventory_pb2.ReleaseRequest, context: Context) -> inventory_pb2.Allocation:
         allocation = await self._database.run_pipelined(
@@ -201,8 +203,8 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         found = await self._database.run(
             lambda tx: warehouses.list_by_code(tx, request.tenant_id, after_code=after_code, limit=limit + 1)
         )
-        messages = [messages.warehouse_message(one) for one in found[:limit]]
-        return inventory_pb2.ListWarehousesReply(warehouses=messages, has_more=len(found) > limit)
+        described = [messages.warehouse_message(one) for one in found[:limit]]
+        return inventory_pb2.ListWarehousesReply(warehouses=described, has_more=len(found) > limit)
 
     async def LookUpAnswer(
         self, request: common_pb2.LookUpAnswerRequest, context: Context
