@@ -70,6 +70,8 @@ async def release(
         pipeline.tell(*request_store.adding_requests([(closed, AllocationStatus.RELEASED, None)], clock()))
         await pipeline.flush()
     else:
+        if request_store.known_of(known)[key].request.is_over(clock()):
+            await expire(pipeline, [key], clock, new_id)
         await _end_and_announce(pipeline, [key], AllocationStatus.RELEASED, clock, new_id)
     return await describe(pipeline, key)
 

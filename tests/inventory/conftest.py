@@ -112,7 +112,7 @@ class Inventory:
         return await self.database.run_pipelined(lambda p: planning.plan(p, request, self.clock))
 
     async def explain(self, request_id: str) -> inventory_pb2.AllocationPlan:
-        return await self.database.run_pipelined(lambda p: planning.explain(p, self.tenant_id, request_id))
+        return await self.database.run_pipelined(lambda p: planning.explain(p, self.tenant_id, request_id, self.clock))
 
     async def levels(self, sku: str | None = None) -> list[Level]:
         return await self.database.run(
