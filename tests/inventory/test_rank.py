@@ -126,6 +126,20 @@ async def test_a_part_of_what_is_left_over_goes_to_who_takes_parts(inventory: In
     assert (taken.status, lines(taken)) == (WAITING, [("SKU-1", "SEA-1", 2)])
 
 
+async def test_nobody_passes_one_that_could_be_served_because_another_before_it_could_not(inventory: Inventory) -> None:
+    """In one pass: what the first takes, the second misses; the third has its stock, and comes before the fourth."""
+    await inventory.allocate("shp_first", ("SKU-1", 3))
+    await inventory.allocate("shp_second", ("SKU-1", 5))
+    await inventory.allocate("shp_third", ("SKU-1", 2), ("X", 1))
+    await inventory.allocate("shp_fourth", ("X", 1))
+    await inventory.record(inventory.wish(5), inventory.wish(1, sku="X"))
+
+    await wake(inventory)
+
+    names = ("shp_first", "shp_second", "shp_third", "shp_fourth")
+    assert await held(inventory, *names) == {"shp_first", "shp_third"}
+
+
 async def test_a_higher_priority_passes_however_long_the_other_has_waited(inventory: Inventory) -> None:
     await inventory.allocate("shp_large", ("SKU-1", 10))
     inventory.ahead = 9 * OVERTAKEN_FOR
