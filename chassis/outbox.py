@@ -85,25 +85,31 @@ def make_event(
     key: str,
     at: datetime,
     new_id: IdMaker,
+    cause: trace.Trace | None = None,
     **data: Any,
 ) -> events_pb2.Event:
-    """An event that the current request causes. `data` is one member of the contract's oneof."""
+    """An event that a request causes, by default the current one. `data` is one member of the contract's oneof."""
     return events_pb2.Event(
         id=new_id("evt"),
         type=event_type,
         tenant_id=tenant_id,
         key=key,
         occurred_at=wire.timestamp(at),
-        traceparent=trace.current().traceparent,
+        traceparent=(cause or trace.current()).traceparent,
         **data,
     )
 
 
 async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
     """Writes events to be published after the commit."""
-    rows = [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", _bundled([e])) for e in events]
-    if rows:
+    if rows := _rows(events):
         await tx.execute(*_adding(rows))
+
+
+def tell(pipeline: Pipeline, events: Iterable[events_pb2.Event]) -> None:
+    """The same, with the commit of a pipeline."""
+    if rows := _rows(events):
+        pipeline.tell(*_adding(rows))
 
 
 def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> None:
@@ -139,6 +145,10 @@ class _Row:
     subject: str
     key: str
     payload: bytes
+
+
+def _rows(events: Iterable[events_pb2.Event]) -> list[_Row]:
+    return [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", _bundled([e])) for e in events]
 
 
 def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:

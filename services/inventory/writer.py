@@ -1,9 +1,7 @@
-"""Commits the movements of many calls together: one transaction carries what arrived while the last one was under way.
+"""Commits the movements of many calls together (chassis/group_commit.py).
 
 A balance row can be committed only so many times a second, however little each commit carries; merging is what makes
-one hot SKU fast. A lone call goes at once. What is refused is a value and disturbs nobody. What wants a stock that is
-locked elsewhere waits for it apart. A transaction that fails is halved until what broke it stands alone. What its
-caller has given up is recorded all the same, under its key.
+one hot SKU fast. What wants a stock that is locked elsewhere waits for it apart.
 """
 
 from __future__ import annotations
@@ -11,15 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault
-from chassis.fair_queue import FairQueue
-from chassis.idempotency import KEY_WAIT_AGAIN_MS, KEY_WAIT_MS
+from chassis.group_commit import Committer, GroupCommit, Waiting, too_many
 from chassis.ids import IdMaker
-from chassis.logs import log
+from chassis.pipeline import Pipeline
 from services.inventory import operations
 from services.inventory.domain import StockKey
 from services.inventory.operations import Outcome, Wish
@@ -34,14 +31,17 @@ class Writer:
     name = "writer"
 
     def __init__(self, database: Database, clock: Clock, new_id: IdMaker) -> None:
-        self._database = database
         self._clock = clock
         self._new_id = new_id
-        self._queue: FairQueue[_Wanted] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
-        self._arrived = asyncio.Event()
-        self._stopping = False
+        self._group = GroupCommit(
+            Committer(database, partial(self._record, waits=False), put_off=self._set_aside),
+            batch_max=BATCH_MAX,
+            queue_max=QUEUE_MAX,
+            queue_per_tenant_max=QUEUE_PER_TENANT_MAX,
+        )
         # What wants a stock that another transaction has locked, and who waits for it.
-        self._aside: dict[StockKey, deque[_Wanted]] = {}
+        self._patient = Committer(database, partial(self._record, waits=True), waits_for_locks=True)
+        self._aside: dict[StockKey, deque[Waiting[Wish, Outcome]]] = {}
         self._aside_of: Counter[str] = Counter()
         self._waiting: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(WAITING_MAX)
@@ -49,114 +49,44 @@ class Writer:
     async def record(self, wishes: Sequence[Wish]) -> list[Outcome]:
         """One outcome per wish, in order, each committed or refused. Where too many wait, or the database is away, that
         is a refusal `unavailable`."""
-        call = _Call(len(wishes))
-        for index, wish in enumerate(wishes):
-            tenant_id = wish.movement.key.tenant_id
-            if self._queue.has_room(tenant_id) and self._aside_of[tenant_id] < QUEUE_PER_TENANT_MAX:
-                self._queue.put(tenant_id, _Wanted(wish, call, index))
-            else:
-                call.tell(index, Outcome(_FULL))
-        self._arrived.set()
-        return await call.outcomes
+        told = await self._group.ask([(wish.movement.key.tenant_id, wish) for wish in wishes])
+        return [Outcome(outcome) if isinstance(outcome, Fault) else outcome for outcome in told]
 
     def stop(self) -> None:
-        """Called when no new call can come; what waits is still written."""
-        self._stopping = True
-        self._arrived.set()
+        self._group.stop()
 
     async def run(self) -> None:
-        while self._queue or not self._stopping:
-            self._arrived.clear()
-            if self._queue:
-                await self._write(self._queue.take(BATCH_MAX))
-            else:
-                await self._arrived.wait()
+        await self._group.run()
         if self._waiting:
             await asyncio.wait(self._waiting)
 
-    async def _write(self, batch: Sequence[_Wanted], *, waits: bool = False, key_wait_ms: int = KEY_WAIT_MS) -> None:
-        try:
-            outcomes = await self._database.run_pipelined(
-                lambda pipeline: operations.record_all(
-                    pipeline,
-                    [wanted.wish for wanted in batch],
-                    self._clock,
-                    self._new_id,
-                    waits=waits,
-                    key_wait_ms=key_wait_ms,
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - told to the callers, or split among them; the writer goes on
-            await self._take_apart(batch, error, waits=waits)
-            return
-        for wanted, outcome in zip(batch, outcomes, strict=True):
-            if outcome is None:
-                self._set_aside(wanted)
-            else:
-                wanted.call.tell(wanted.index, outcome)
+    async def _record(
+        self, pipeline: Pipeline, wishes: Sequence[Wish], key_wait_ms: int, *, waits: bool
+    ) -> Sequence[Outcome | None]:
+        return await operations.record_all(
+            pipeline, wishes, self._clock, self._new_id, waits=waits, key_wait_ms=key_wait_ms
+        )
 
-    async def _take_apart(self, batch: Sequence[_Wanted], error: Exception, *, waits: bool) -> None:
-        """One key that still runs elsewhere, or one defect, must not fail its neighbours."""
-        is_trouble = isinstance(error, Fault) and error.code == "unavailable"
-        # Each half would wait for the same again, and those that come after it for both.
-        is_hopeless = is_trouble and (waits or not await self._database.is_up())
-        if len(batch) == 1 or is_hopeless:
-            for wanted in batch:
-                wanted.call.tell(wanted.index, Outcome(_refusal(error)))
-            return
-        log.warning("batch.taken_apart", movements=len(batch), cause=str(error)[:200])
-        middle = len(batch) // 2
-        for half in (batch[:middle], batch[middle:]):
-            await self._write(half, waits=waits, key_wait_ms=KEY_WAIT_AGAIN_MS)
-
-    def _set_aside(self, wanted: _Wanted) -> None:
+    def _set_aside(self, waiting: Waiting[Wish, Outcome]) -> None:
         """Its stock is locked: it waits for that in a transaction of its own, and its neighbours do not."""
-        key = wanted.wish.movement.key
+        key = waiting.wish.movement.key
+        if self._aside_of[key.tenant_id] >= QUEUE_PER_TENANT_MAX:
+            waiting.tell(too_many())
+            return
         self._aside_of[key.tenant_id] += 1
         if key in self._aside:
-            self._aside[key].append(wanted)
+            self._aside[key].append(waiting)
             return
-        self._aside[key] = deque([wanted])
-        waiting = asyncio.create_task(self._write_patiently(key))
-        self._waiting.add(waiting)
-        waiting.add_done_callback(self._waiting.discard)
+        self._aside[key] = deque([waiting])
+        task = asyncio.create_task(self._write_patiently(key))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     async def _write_patiently(self, key: StockKey) -> None:
         async with self._slots:
             while self._aside[key]:
-                waiting = self._aside[key]
-                batch = [waiting.popleft() for _ in range(min(BATCH_MAX, len(waiting)))]
+                aside = self._aside[key]
+                batch = [aside.popleft() for _ in range(min(BATCH_MAX, len(aside)))]
                 self._aside_of[key.tenant_id] -= len(batch)
-                await self._write(batch, waits=True)
+                await self._patient.write(batch)
             del self._aside[key]
-
-
-class _Call:
-    """A caller that waits for all its outcomes."""
-
-    def __init__(self, size: int) -> None:
-        self.outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self._told: dict[int, Outcome] = {}
-        self._size = size
-
-    def tell(self, index: int, outcome: Outcome) -> None:
-        self._told[index] = outcome
-        if len(self._told) == self._size and not self.outcomes.done():  # its caller may have gone
-            self.outcomes.set_result([self._told[index] for index in range(self._size)])
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    wish: Wish
-    call: _Call
-    index: int
-
-
-_FULL = Fault("unavailable", "Too many movements wait to be recorded. Try again.", retry_after_s=1)
-
-
-def _refusal(error: Exception) -> Fault:
-    if isinstance(error, Fault):
-        return error
-    log.error("movement.failed", exc_info=error)
-    return Fault("internal_error", "Something went wrong on our side.")

@@ -18,6 +18,7 @@ from services.shipments.links import LabelLinks
 from services.shipments.server import SERVICE_NAME, ShipmentsServer
 from services.shipments.steps import Steps
 from services.shipments.sweeper import TRACK_EVERY, Sweeper
+from services.shipments.writer import Writer
 from skutrail.v1 import inventory_pb2_grpc, shipments_pb2_grpc
 
 
@@ -49,12 +50,13 @@ async def wire(settings: Settings, resources: Resources) -> Service:
         new_id=new_id,
         nudge=nudge,
     )
-    server = ShipmentsServer(steps)
+    writer = Writer(database, announcer, utc_now, new_id)
+    server = ShipmentsServer(steps, writer)
     sweeper = Sweeper(database, steps, utc_now, timedelta(seconds=settings.track_every_s))
     return Service(
         add_servicer=lambda grpc_server: shipments_pb2_grpc.add_ShipmentsServicer_to_server(server, grpc_server),
         service_name=SERVICE_NAME,
-        workers=[*listener.consumers(resources.nats, database, steps), sweeper],
+        workers=[writer, *listener.consumers(resources.nats, database, steps), sweeper],
         close=[carrier.close, inventory.close],
     )
 

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from chassis import outbox
 from chassis.ids import IdMaker
+from chassis.trace import Trace
 from chassis.wire import timestamp
 from services.shipments.domain import Address, Parcel, Shipment, ShipmentEvent, Status
 from services.shipments.links import LabelLinks
@@ -23,9 +24,9 @@ class Announcer:
     links: LabelLinks
     new_id: IdMaker
 
-    def events(self, announced: Iterable[ShipmentEvent]) -> list[events_pb2.Event]:
+    def events(self, announced: Iterable[ShipmentEvent], cause: Trace | None = None) -> list[events_pb2.Event]:
         """One event each, with the whole shipment as it then was; keyed by the shipment, so they keep their order."""
-        return [self._event(event.type, event.shipment) for event in announced]
+        return [self._event(event.type, event.shipment, cause) for event in announced]
 
     def snapshot(self, shipment: Shipment, now: datetime) -> shipments_pb2.Shipment:
         """The shipment for its readers; its label_url is good for a while from now."""
@@ -34,13 +35,14 @@ class Announcer:
             message.label_url = self.links.sign(tenant_id=shipment.tenant_id, shipment_id=shipment.id, now=now)
         return message
 
-    def _event(self, event_type: str, shipment: Shipment) -> events_pb2.Event:
+    def _event(self, event_type: str, shipment: Shipment, cause: Trace | None) -> events_pb2.Event:
         return outbox.make_event(
             event_type,
             shipment.tenant_id,
             key=shipment.id,
             at=shipment.updated_at,
             new_id=self.new_id,
+            cause=cause,
             shipment=self.snapshot(shipment, shipment.updated_at),
         )
 

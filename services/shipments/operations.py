@@ -1,4 +1,4 @@
-"""What the service does to a shipment, one transaction each: load, decide, save, announce.
+"""What the service does to a shipment that there is, one transaction each: load, decide, save, announce.
 
 Every operation takes `tx` and never commits. What needs a call to somebody else stands between two of these, in
 steps.py: no transaction waits for the network.
@@ -16,7 +16,7 @@ from chassis import outbox
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.errors import Fault
-from services.shipments import domain, following, purchasing, requests, store, voiding
+from services.shipments import domain, following, purchasing, store, voiding
 from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label
 from services.shipments.domain import (
     Decision,
@@ -25,7 +25,6 @@ from services.shipments.domain import (
     LabelStatus,
     Parcel,
     Shipment,
-    ShipmentRequest,
     Status,
     Stock,
 )
@@ -46,17 +45,6 @@ class LabelTask:
     @property
     def is_void(self) -> bool:
         return self.parcel.label_status is LabelStatus.VOIDING
-
-
-async def create_shipment(
-    tx: AsyncConnection, request: ShipmentRequest, *, shipment_id: str, announcer: Announcer, now: datetime
-) -> Shipment:
-    """Raises Fault `validation_failed` with every fault of the request."""
-    requests.check(request, now)
-    shipment, announced = domain.create(request, shipment_id=shipment_id, now=now)
-    await store.insert(tx, shipment)
-    await outbox.add(tx, announcer.events(announced))
-    return shipment
 
 
 async def follow_stock(

@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, wire
+from chassis import idempotency, trace, wire
 from chassis.errors import Fault, FieldFault
 from chassis.rpc import Context
 from services.shipments import labels, operations
+from services.shipments.creating import Wish
 from services.shipments.domain import Address, Coordinates, Line, Policy, ShipmentRequest, Status
 from services.shipments.steps import Steps
+from services.shipments.writer import Writer
 from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
 
 SERVICE_NAME = shipments_pb2.DESCRIPTOR.services_by_name["Shipments"].full_name
@@ -22,7 +24,8 @@ PAGE_BYTES_MAX = 3 * 1024 * 1024  # below what a message may be, with room for t
 
 
 class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, writer: Writer) -> None:
+        self._writer = writer
         self._steps = steps
         self._database = steps.database
         self._announcer = steps.announcer
@@ -31,20 +34,9 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
     async def CreateShipment(
         self, request: shipments_pb2.CreateShipmentRequest, context: Context
     ) -> shipments_pb2.CreateShipmentReply:
-        now = self._clock()
-
-        async def create(tx: AsyncConnection) -> shipments_pb2.CreateShipmentReply:
-            shipment = await operations.create_shipment(
-                tx, _requested(request), shipment_id=self._steps.new_id("shp"), announcer=self._announcer, now=now
-            )
-            return shipments_pb2.CreateShipmentReply(shipment=self._announcer.snapshot(shipment, now))
-
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
-        reply, replayed = await idempotency.run_once(
-            self._database, claim, create, reply_type=shipments_pb2.CreateShipmentReply, now=now
-        )
+        reply = await self._writer.create(Wish(_requested(request), claim, trace.current()))
         self._steps.nudge()
-        reply.replayed = replayed
         return reply
 
     async def CancelShipment(

@@ -31,14 +31,34 @@ from services.shipments.domain import (
 
 ShipmentKey = tuple[str, str]  # tenant, id
 
-_INSERT = text("""
-    INSERT INTO shipment (tenant_id, id, order_id, status, ship_to, line_items, carrier_hint, policy, priority,
-        hold_expires_at, carrier, service, allocations, error_code, error_message, version, allocation_version,
-        created_at, updated_at, looked_at)
-    VALUES (:tenant_id, :id, :order_id, :status, CAST(:ship_to AS jsonb), CAST(:line_items AS jsonb), :carrier_hint,
-        :policy, :priority, :hold_expires_at, :carrier, :service, CAST(:allocations AS jsonb), :error_code,
-        :error_message, :version, :allocation_version, :created_at, :updated_at, :created_at)
-""")
+# What a shipment is created with, and of what type.
+_CREATED_WITH = {
+    "tenant_id": "text",
+    "id": "text",
+    "order_id": "text",
+    "status": "text",
+    "ship_to": "jsonb",
+    "line_items": "jsonb",
+    "carrier_hint": "text",
+    "policy": "text",
+    "priority": "smallint",
+    "hold_expires_at": "timestamptz",
+    "carrier": "text",
+    "service": "text",
+    "allocations": "jsonb",
+    "error_code": "text",
+    "error_message": "text",
+    "version": "bigint",
+    "allocation_version": "bigint",
+    "created_at": "timestamptz",
+    "updated_at": "timestamptz",
+}
+_INSERT = text(f"""
+    INSERT INTO shipment ({", ".join(_CREATED_WITH)}, looked_at)
+    SELECT *, created_at
+    FROM unnest({", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _CREATED_WITH.items())})
+        AS n ({", ".join(_CREATED_WITH)})
+""")  # noqa: S608 - constants
 
 _UPDATE = text("""
     UPDATE shipment SET status = :status, carrier = :carrier, service = :service,
@@ -115,8 +135,10 @@ _ADD_LABEL = text("""
 _LABELS = text("SELECT number, content FROM label WHERE tenant_id = :tenant_id AND shipment_id = :shipment_id")
 
 
-async def insert(tx: AsyncConnection, shipment: Shipment) -> None:
-    await tx.execute(_INSERT, _columns(shipment))
+def inserting(shipments: Sequence[Shipment]) -> tuple[TextClause, Mapping[str, Sequence[Any]]]:
+    """The statement that adds new shipments, and its parameters."""
+    rows = [_columns(shipment) for shipment in shipments]
+    return _INSERT, {name: [row[name] for row in rows] for name in _CREATED_WITH}
 
 
 async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None:

@@ -14,10 +14,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import outbox, rpc
+from chassis import outbox, rpc, trace
 from chassis.clock import utc_now
 from chassis.consumer import RetryLater
 from chassis.database import Database, create_engine
+from chassis.errors import Fault
+from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.jetstream import Nats
 from chassis.outbox import Relay
@@ -25,14 +27,16 @@ from cli.provision import DatabaseUrls
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
 from services.inventory.writer import Writer
-from services.shipments import listener, operations, store
+from services.shipments import creating, listener, operations, store
 from services.shipments.carriers.port import Carrier, CarrierFailure, Label
+from services.shipments.creating import Wish
 from services.shipments.domain import Address, HeldLine, Line, Policy, Shipment, ShipmentRequest, Stock, StockStatus
 from services.shipments.events import Announcer
 from services.shipments.links import LabelLinks
 from services.shipments.operations import LabelTask
 from services.shipments.server import SERVICE_NAME, ShipmentsServer
 from services.shipments.steps import LEASE_MARGIN, Steps
+from services.shipments.writer import Writer as CreateWriter
 from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
 
@@ -107,11 +111,15 @@ class Shipments:
             policy=policy,
             hold_expires_at=hold_expires_at,
         )
-        return await self.run(
-            lambda tx: operations.create_shipment(
-                tx, request, shipment_id=new_id("shp"), announcer=ANNOUNCER, now=self.clock()
+        wish = Wish(request, Claim(self.tenant_id, new_id("key"), b"f"), trace.current())
+        [reply] = await self.database.run_pipelined(
+            lambda pipeline: creating.create_shipments(
+                pipeline, [wish], announcer=ANNOUNCER, clock=self.clock, new_id=new_id
             )
         )
+        if isinstance(reply, Fault):
+            raise reply
+        return await self.find(reply.shipment.id)
 
     async def hear_of_stock(self, shipment: Shipment, status: StockStatus, version: int, *warehouses: str) -> Shipment:
         """Inventory's news, without inventory."""
@@ -194,7 +202,10 @@ class Shipments:
             self.clock.passes(timedelta(seconds=30))
 
     async def read(self, shipment: Shipment) -> Shipment:
-        found = await self.run(lambda tx: store.find(tx, self.tenant_id, shipment.id))
+        return await self.find(shipment.id)
+
+    async def find(self, shipment_id: str) -> Shipment:
+        found = await self.run(lambda tx: store.find(tx, self.tenant_id, shipment_id))
         assert found is not None
         return found
 
@@ -319,10 +330,14 @@ def shipments(shipments_database: Database, inventory_stub: inventory_pb2_grpc.I
 @pytest.fixture
 async def stub(shipments: Shipments) -> AsyncIterator[shipments_pb2_grpc.ShipmentsStub]:
     """The service behind real gRPC."""
-    servicer = ShipmentsServer(shipments.steps)
+    writer = CreateWriter(shipments.database, ANNOUNCER, shipments.clock, new_id)
+    writing = asyncio.create_task(writer.run())
+    servicer = ShipmentsServer(shipments.steps, writer)
     server = rpc.Server("127.0.0.1:0", ready=shipments.database.is_up)
     await server.start(lambda s: shipments_pb2_grpc.add_ShipmentsServicer_to_server(servicer, s), [SERVICE_NAME])
     channel = rpc.channel(f"127.0.0.1:{server.port}")
     yield shipments_pb2_grpc.ShipmentsStub(channel)
     await channel.close()
     await server.stop()
+    writer.stop()
+    await writing

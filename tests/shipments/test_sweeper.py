@@ -254,7 +254,7 @@ async def test_more_shipments_in_trouble_than_a_batch_takes_do_not_keep_others_f
     unknown_to_inventory = ShipmentRequest(shipments.tenant_id, "ord_1", ADA, [Line("BAD\x01", 1)], None)
     for _ in range(sweeper.BATCH_MAX + 1):
         stuck, _events = domain.create(unknown_to_inventory, shipment_id=new_id("shp"), now=shipments.clock())
-        await shipments.run(lambda tx, stuck=stuck: store.insert(tx, stuck))  # type: ignore[misc]
+        await shipments.run(lambda tx, stuck=stuck: tx.execute(*store.inserting([stuck])))  # type: ignore[misc]
     sound = await shipments.create(Line("SKU-1", 1))
 
     await sweep(shipments, Status.QUEUED)
