@@ -12,10 +12,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
-from operator import attrgetter
 from typing import Any
 
 import nats.errors
@@ -24,7 +22,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from chassis import trace, wire
+from chassis import failpoints, trace, wire
 from chassis.clock import pause
 from chassis.ids import IdMaker
 from chassis.jetstream import Nats
@@ -38,11 +36,13 @@ TOLD_AGAIN_MAX = timedelta(days=7)
 BATCH_MAX = 256
 BUNDLE_MAX = 256  # events in a row: less than MESSAGE_BYTES, however long their names are
 MESSAGE_BYTES = 512 * 1024  # half of what a stream takes (jetstream.py)
-IN_FLIGHT_MAX = 64
+ROWS_MAX = 64  # in a message
 POLL_S = 0.25
 REST_S = 0.03  # after a look, whatever was committed meanwhile: under load commits share looks and messages
 PUBLISH_TIMEOUT_S = 2.0
 RETRY_S = 0.5
+SETTLED_S = 60.0  # longer than any transaction lives (database.py): afterwards no lower id appears any more
+LOOK_BACK_S = 5.0  # how soon a mark that was taken back is noticed
 STUCK_KEYS_MAX = 1_000  # more stuck keys than this, and the trouble is not the keys'
 _RELAY_LOCK = 0x0BB0  # one relay per database: pg_try_advisory_lock
 
@@ -54,7 +54,7 @@ _ADD = text("""
 """)
 _TAKE = text("""
     SELECT id, event_id, subject, key, payload, retold_at FROM outbox
-    WHERE published_at IS NULL AND key <> ALL(CAST(:stuck AS text[]))
+    WHERE published_at IS NULL AND id > :above AND key <> ALL(CAST(:stuck AS text[]))
     ORDER BY id LIMIT :limit
 """)
 _TRY_LOCK = text("SELECT pg_try_advisory_lock(:lock)")
@@ -101,15 +101,13 @@ def make_event(
 
 async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
     """Writes events to be published after the commit."""
-    rows = [_row(event) for event in events]
-    if rows:
+    if rows := _rows(events):
         await tx.execute(*_adding(rows))
 
 
 def tell(pipeline: Pipeline, events: Iterable[events_pb2.Event]) -> None:
-    """The same with what a pipeline sends next."""
-    rows = [_row(event) for event in events]
-    if rows:
+    """The same, with the commit of a pipeline."""
+    if rows := _rows(events):
         pipeline.tell(*_adding(rows))
 
 
@@ -122,9 +120,13 @@ def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> Non
     for start in range(0, len(events), BUNDLE_MAX):
         bundle = events[start : start + BUNDLE_MAX]
         subject = f"skutrail.{bundle[0].type}"
-        rows.append(_Row(bundle[0].id, subject, subject, events_pb2.EventBundle(events=bundle).SerializeToString()))
+        rows.append(_Row(bundle[0].id, subject, subject, _bundled(bundle)))
     if rows:
         pipeline.tell(*_adding(rows))
+
+
+def _bundled(events: Sequence[events_pb2.Event]) -> bytes:
+    return events_pb2.EventBundle(events=events).SerializeToString()
 
 
 def events_in(payload: bytes) -> Sequence[events_pb2.Event]:
@@ -144,8 +146,8 @@ class _Row:
     payload: bytes
 
 
-def _row(event: events_pb2.Event) -> _Row:
-    return _Row(event.id, f"skutrail.{event.type}", f"{event.tenant_id}/{event.key}", event.SerializeToString())
+def _rows(events: Iterable[events_pb2.Event]) -> list[_Row]:
+    return [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", _bundled([e])) for e in events]
 
 
 def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:
@@ -157,9 +159,9 @@ def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:
     }
 
 
-async def waiting(connection: AsyncConnection, stuck: Sequence[str], limit: int) -> Sequence[Any]:
-    """The rows that are not published yet, in the order of their ids, but for those of the stuck keys."""
-    return (await connection.execute(_TAKE, {"limit": limit, "stuck": stuck})).all()
+async def waiting(connection: AsyncConnection, *, above: int, stuck: Sequence[str], limit: int) -> Sequence[Any]:
+    """The rows above an id that are not published yet, in the order of their ids, but for those of the stuck keys."""
+    return (await connection.execute(_TAKE, {"above": above, "stuck": stuck, "limit": limit})).all()
 
 
 async def purge(tx: AsyncConnection, now: datetime, limit: int, *, kept: timedelta) -> int:
@@ -187,6 +189,7 @@ class Relay:
         self._nudge = asyncio.Event()
         self._stopping = asyncio.Event()
         self._stuck: dict[str, float] = {}  # key whose event could not be published → when to try again
+        self._floor = _Floor()
 
     def nudge(self) -> None:
         """Something was committed: look now instead of at the next poll."""
@@ -229,30 +232,34 @@ class Relay:
         """Returns how many events were taken, published or not."""
         now = time.monotonic()
         self._stuck = {key: retry_at for key, retry_at in self._stuck.items() if retry_at > now}
-        rows = await waiting(connection, list(self._stuck), BATCH_MAX)
+        above = self._floor.for_a_look(now)
+        rows = await waiting(connection, above=above, stuck=list(self._stuck), limit=BATCH_MAX)
         if not rows:
             return 0
-        lanes = [list(lane) for _, lane in groupby(sorted(rows, key=attrgetter("key", "id")), key=attrgetter("key"))]
-        slots = asyncio.Semaphore(IN_FLIGHT_MAX)
-        outcomes = await asyncio.gather(*(self._publish_lane(lane, slots) for lane in lanes))
-        ids = [row.id for lane, outcome in zip(lanes, outcomes, strict=True) for row in lane[: outcome.count]]
-        if ids:
-            await connection.execute(_MARK, {"ids": ids})
-            log.info("events.published", count=len(ids), of=len(rows))
-        self._set_aside([outcome for outcome in outcomes if outcome.stuck is not None])
+        attempt = _Attempt()
+        for wave in _waves(rows):
+            await asyncio.gather(*(self._publish_in_turn(messages, attempt) for messages in wave))
+        if attempt.published:
+            failpoints.reach("relay.published")
+            await connection.execute(_MARK, {"ids": attempt.published})
+            log.info("events.published", count=len(attempt.published), of=len(rows))
+        self._set_aside(attempt)
+        all_told = not self._stuck and len(attempt.published) == len(rows) < BATCH_MAX
+        self._floor.looked(now, rows, is_all_told=all_told)
         return len(rows)
 
-    async def _publish_lane(self, lane: Sequence[Any], slots: asyncio.Semaphore) -> _Outcome:
-        """Publishes the events of one key in order; the first that fails holds back those behind it."""
-        published = 0
-        for rows in _parcels(lane):
-            async with slots:
-                try:
-                    await self._publish(rows)
-                except (nats.errors.Error, TimeoutError, OSError) as error:
-                    return _Outcome(published, stuck=rows[0], cause=f"{type(error).__name__}: {error}"[:200])
-            published += len(rows)
-        return _Outcome(published)
+    async def _publish_in_turn(self, messages: Iterable[Sequence[Any]], attempt: _Attempt) -> None:
+        """Publishes messages of one subject. One that fails holds back what lies behind it of the same keys."""
+        for rows in messages:
+            going = [row for row in rows if row.key not in attempt.stuck]
+            if not going:
+                continue
+            try:
+                await self._publish(going)
+            except (nats.errors.Error, TimeoutError, OSError) as error:
+                attempt.note_failure(going, error)
+            else:
+                attempt.published += [row.id for row in going]
 
     async def _publish(self, rows: Sequence[Any]) -> None:
         js = await self._nats.jetstream()
@@ -262,14 +269,13 @@ class Relay:
         payload = b"".join([row.payload for row in rows])
         await js.publish(rows[0].subject, payload, timeout=PUBLISH_TIMEOUT_S, headers={"Nats-Msg-Id": message_id})
 
-    def _set_aside(self, failed: Sequence[_Outcome]) -> None:
-        """The keys of failed lanes rest, so that they do not fill every batch and hold up all others."""
-        if not failed:
+    def _set_aside(self, attempt: _Attempt) -> None:
+        """The keys of what failed rest, so that they do not fill every batch and hold up all others."""
+        if not attempt.stuck:
             return
         retry_at = time.monotonic() + RETRY_S
-        self._stuck.update({outcome.stuck.key: retry_at for outcome in failed})
-        first = failed[0]
-        log.warning("events.not_published", keys=len(failed), event_id=first.stuck.event_id, cause=first.cause)
+        self._stuck.update(dict.fromkeys(attempt.stuck, retry_at))
+        log.warning("events.not_published", keys=len(attempt.stuck), event_id=attempt.event_id, cause=attempt.cause)
 
 
 def _message_id(row: Any) -> str:
@@ -277,23 +283,83 @@ def _message_id(row: Any) -> str:
     return row.event_id if row.retold_at is None else f"{row.event_id}~{row.retold_at:%Y%m%dT%H%M%S.%f}"
 
 
-def _parcels(lane: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """The rows of a lane by message: bundles share one, up to MESSAGE_BYTES; an event of its own travels alone."""
-    parcel: list[Any] = []
-    for row in lane:
-        is_bundle = row.key == row.subject
-        if parcel and (not is_bundle or sum(len(r.payload) for r in parcel) + len(row.payload) > MESSAGE_BYTES):
-            yield parcel
-            parcel = []
-        parcel.append(row)
-    if parcel:
-        yield parcel
+def _waves(rows: Sequence[Any]) -> Iterator[Sequence[Iterable[Sequence[Any]]]]:
+    """The rows as messages, many rows of one subject in each, so that those of one key keep their order: where its
+    subject changes, a key goes on in the next wave. A wave is a list of messages in turn per subject."""
+    waves: list[dict[str, list[Any]]] = []
+    place: dict[str, tuple[int, str]] = {}
+    for row in rows:
+        wave, subject = place.get(row.key, (0, row.subject))
+        wave += subject != row.subject
+        place[row.key] = wave, row.subject
+        if wave == len(waves):
+            waves.append({})
+        waves[wave].setdefault(row.subject, []).append(row)
+    return ([list(_messages(of_subject)) for of_subject in wave.values()] for wave in waves)
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """How many events of a key were published, and the one that was not."""
+def _messages(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of a subject by message: up to ROWS_MAX and MESSAGE_BYTES; what is no bundle travels alone."""
+    message: list[Any] = []
+    size = 0
+    for row in rows:
+        fits = len(message) < ROWS_MAX and size + len(row.payload) <= MESSAGE_BYTES
+        if message and not (fits and _is_bundle(row) and _is_bundle(message[0])):
+            yield message
+            message, size = [], 0
+        message.append(row)
+        size += len(row.payload)
+    if message:
+        yield message
 
-    count: int
-    stuck: Any = None
+
+def _is_bundle(row: Any) -> bool:
+    """An event by itself was written by an earlier release."""
+    return bytes(row.payload[: len(_BUNDLE_TAG)]) == _BUNDLE_TAG
+
+
+_BUNDLE_TAG = events_pb2.EventBundle(events=[events_pb2.Event()]).SerializeToString()[:2]
+
+
+@dataclass
+class _Attempt:
+    """What became of a batch: the ids of the rows that are told, and the keys of those that are not."""
+
+    published: list[int] = field(default_factory=list)
+    stuck: set[str] = field(default_factory=set)
+    event_id: str = ""
     cause: str = ""
+
+    def note_failure(self, rows: Sequence[Any], error: Exception) -> None:
+        self.stuck |= {row.key for row in rows}
+        self.event_id, self.cause = rows[0].event_id, f"{type(error).__name__}: {error}"[:200]
+
+
+class _Floor:
+    """The id up to which nothing waits, so that a look need not pass by all that was marked before it.
+
+    Every mark leaves a dead entry in the index until a vacuum, and none is cleared away while a long query runs.
+    """
+
+    def __init__(self) -> None:
+        self._id = 0
+        self._next: tuple[float, int] | None = None  # when it was the highest id that was told, and all below as well
+        self._look_back_at = 0.0
+
+    def for_a_look(self, now: float) -> int:
+        """Now and then zero: an operator may have taken marks back."""
+        if now < self._look_back_at:
+            return self._id
+        self._look_back_at = now + LOOK_BACK_S
+        return 0
+
+    def looked(self, now: float, rows: Sequence[Any], *, is_all_told: bool) -> None:
+        if rows[0].id <= self._id:
+            self._id, self._next = 0, None
+        if not is_all_told:
+            return
+        # Whatever lower id was still to be committed then has been seen since, and was told as well.
+        if self._next is not None and now - self._next[0] > SETTLED_S:
+            self._id, self._next = self._next[1], None
+        if self._next is None:
+            self._next = now, rows[-1].id

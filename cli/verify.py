@@ -37,7 +37,7 @@ def verify(
     against: Annotated[Path | None, typer.Option(help="A file of `skutrail export`: its links must be there.")] = None,
     database_url: InventoryUrl = None,
 ) -> None:
-    """Recompute the hash chains of the trail, and hold balances and holds against them.
+    """Recompute the hash chains of the trail, and hold balances, holds and requests against them.
 
     Exit code 0: all is whole. 1: something is not; the first broken entry of each chain is told. 2: could not tell.
     """
@@ -51,8 +51,8 @@ def verify(
         if number == SHOWN_MAX:
             print("... and more")
             break
-        print(f"{key.tenant_id}  {key.sku}  {key.warehouse}: {text}")
-    count = f"{len(report.broken) + len(report.held_wrong):,}{' or more' if report.is_cut_short else ''}"
+        print(f"{'  '.join(key)}: {text}")
+    count = f"{report.found:,}{' or more' if report.is_cut_short else ''}"
     found = "All is whole." if report.is_whole else f"Broken: {count}."
     print(f"{report.entries:,} entries, {report.balances:,} balances. {found}")
     raise typer.Exit(0 if report.is_whole else BROKEN)

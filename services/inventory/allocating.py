@@ -70,6 +70,8 @@ async def release(
         pipeline.tell(*request_store.adding_requests([(closed, AllocationStatus.RELEASED, None)], clock()))
         await pipeline.flush()
     else:
+        if request_store.known_of(known)[key].request.is_over(clock()):
+            await expire(pipeline, [key], clock, new_id)
         await _end_and_announce(pipeline, [key], AllocationStatus.RELEASED, clock, new_id)
     return await describe(pipeline, key)
 
@@ -218,9 +220,9 @@ async def _serve_in_turn(
     spent: Counter[SkuKey] = Counter()
     blocked: set[SkuKey] = set()
     for waiting in queue_store.waiting_of(queue):
-        if waiting.skus & blocked or (waiting.key not in known and not yields):
+        if waiting.key not in known and not yields:
             continue
-        if waiting.key in known:
+        if waiting.key in known and not waiting.skus & blocked:
             tenant_id, request = waiting.key[0], known[waiting.key].request
             left = {sku: units - spent[tenant_id, sku] for sku, units in waiting.left_over.items()}
             decision = shelf.decide(request, waiting.missing, left=left)
@@ -230,7 +232,7 @@ async def _serve_in_turn(
                 if not waiting.has_waited_long:  # what was kept for those that have was never left over
                     spent.update({(tenant_id, sku): units for sku, units in decision.taken.items()})
                 continue
-        # It fitted when the queue was read. What comes of these SKUs from now on is for it, not for those behind it.
+        # It fitted when the queue was read. What there is of these SKUs from now on is for it, not for those behind it.
         blocked |= waiting.skus
     if served:
         plans = {key: events.plan_message(one, shelf.now).SerializeToString() for key, one in served.items()}

@@ -1,4 +1,4 @@
-"""All chains of a database, every balance and every open hold: what `skutrail verify` looks at.
+"""All chains of a database, every balance, every hold and every request: what `skutrail verify` looks at.
 
 Reads page by page: memory does not grow with the ledger, no transaction outlives a page, and whoever writes meanwhile
 is not disturbed. An entry, its balance row and its holds are committed together, so each statement sees them agree.
@@ -23,10 +23,12 @@ from psycopg.rows import namedtuple_row
 from services.inventory.archive import Link
 from services.inventory.chain import JUDGED, START
 from services.inventory.domain import StockKey
+from services.inventory.request_audit import REQUESTS
+from services.inventory.request_store import RequestKey
 
 CONNECTIONS = 2
 PARTS = 32  # into which the entries are cut, for the connections to share
-ENTRIES_PAGE, BALANCES_PAGE = 20_000, 5_000  # some 150 ms each
+ENTRIES_PAGE, BALANCES_PAGE, REQUESTS_PAGE = 20_000, 5_000, 2_000  # some 150 ms each
 FOUND_MAX = 1_000  # beyond that it is no news
 _OPTIONS = "-c default_transaction_read_only=on -c statement_timeout=60s -c lock_timeout=2s"
 
@@ -162,15 +164,21 @@ class Report:
     balances: int = 0
     broken: dict[StockKey, tuple[int, str]] = field(default_factory=dict)
     held_wrong: dict[StockKey, str] = field(default_factory=dict)
+    requests_wrong: dict[RequestKey, str] = field(default_factory=dict)
     is_cut_short: bool = False
 
     @property
     def is_whole(self) -> bool:
-        return not self.broken and not self.held_wrong
+        return self.found == 0
 
-    def findings(self) -> Iterator[tuple[StockKey, str]]:
+    @property
+    def found(self) -> int:
+        return len(self.broken) + len(self.held_wrong) + len(self.requests_wrong)
+
+    def findings(self) -> Iterator[tuple[StockKey | RequestKey, str]]:
         yield from ((key, text) for key, (_, text) in sorted(self.broken.items()))
         yield from sorted(self.held_wrong.items())
+        yield from sorted(self.requests_wrong.items())
 
     def chain_broken(self, key: StockKey, seq: int, text: str) -> None:
         if key in self.broken:
@@ -182,8 +190,12 @@ class Report:
         if self._has_room():
             self.held_wrong[key] = text
 
+    def request_wrong(self, key: RequestKey, text: str) -> None:
+        if self._has_room():
+            self.requests_wrong[key] = text
+
     def _has_room(self) -> bool:
-        self.is_cut_short = self.is_cut_short or len(self.broken) + len(self.held_wrong) >= FOUND_MAX
+        self.is_cut_short = self.is_cut_short or self.found >= FOUND_MAX
         return not self.is_cut_short
 
 
@@ -197,6 +209,7 @@ async def audit(url: str, scope: Scope, tell: Callable[[Report], None]) -> Repor
         [
             look.at_balances,
             look.at_holds,
+            look.at_requests,
             *(
                 partial(look.at_entries, after=after, until=until)
                 for after, until in zip([Place(), *cuts], [*cuts, None], strict=True)
@@ -268,6 +281,20 @@ class _Look:
     async def at_holds(self, connection: Connection) -> None:
         for row in await self._ask(connection, _STRAY_HOLDS, limit=FOUND_MAX):
             self.report.hold_wrong(StockKey(*row[:3]), f"open holds of {row.open}, and no balance")
+
+    async def at_requests(self, connection: Connection) -> None:
+        """A request spans SKUs and warehouses: where only some are looked at, it is not."""
+        after, count = ("", ""), REQUESTS_PAGE
+        while count == REQUESTS_PAGE and self.scope.sku is None and self.scope.warehouse is None:
+            tenant_id, request_id = after
+            rows = await self._ask(
+                connection, REQUESTS, tenant_id=tenant_id, request_id=request_id, limit=REQUESTS_PAGE
+            )
+            for row in rows:
+                if row.wrong is not None:
+                    self.report.request_wrong((row.tenant_id, row.request_id), row.wrong)
+            count = rows[-1].number if rows else 0
+            after = (rows[-1].tenant_id, rows[-1].request_id) if rows else after
 
     def _judge_entry(self, row: Any) -> None:
         if not row.is_sound:

@@ -52,7 +52,7 @@ def plan_message(decision: Decision, now: datetime) -> inventory_pb2.AllocationP
         status=inventory_pb2.AllocationStatus.Name(decision.status),
         held=[inventory_pb2.HeldLine(**vars(place)) for place in decision.plan.placements],
         missing=[inventory_pb2.StockLine(sku=sku, qty=qty) for sku, qty in sorted(decision.missing.items()) if qty],
-        candidates=[_candidate(one, taken) for one in decision.plan.candidates[:CANDIDATES_MAX]],
+        candidates=[_candidate(one, taken) for one in decision.plan.told(CANDIDATES_MAX)],
         decided_at=wire.timestamp(now),
     )
 

@@ -16,6 +16,7 @@ from services.inventory.request_store import RequestKey, SkuKey
 from services.inventory.requests import OVERTAKEN_FOR, Policy, StockRequest
 from services.inventory.store import Query
 
+# What has expired is nobody's: whoever serves ends it first.
 # `left_over`: units of the SKU that are nobody's, less what is kept for those before this one that have waited too lon
 _QUEUE = """
     WITH waiting AS (
@@ -26,7 +27,11 @@ _QUEUE = """
     ), stock AS (
         SELECT s.tenant_id, s.sku, CAST(coalesce(sum(b.free), 0) AS bigint) AS units
         FROM (SELECT DISTINCT tenant_id, sku FROM waiting) s LEFT JOIN LATERAL (
-            SELECT b.on_hand - b.held AS free
+            SELECT b.on_hand - b.held + (
+                SELECT coalesce(sum(h.open), 0) FROM hold h
+                WHERE h.tenant_id = b.tenant_id AND h.sku = b.sku AND h.warehouse = b.warehouse AND h.open > 0
+                  AND h.expires_at <= :now
+            ) AS free
             FROM balance b LEFT JOIN warehouse w ON w.tenant_id = b.tenant_id AND w.code = b.warehouse
             WHERE b.tenant_id = s.tenant_id AND b.sku = s.sku AND coalesce(w.active, true)
         ) b ON true

@@ -62,7 +62,7 @@ _DESCRIBE = text(f"""
 
 # A row per line, and one where there are none.
 _DECISION = text("""
-    SELECT a.plan, l.sku, coalesce(l.missing, 0) AS missing
+    SELECT a.plan, a.expires_at, l.sku, coalesce(l.missing, 0) AS missing
     FROM allocation a LEFT JOIN allocation_line l USING (tenant_id, request_id)
     WHERE a.tenant_id = :tenant_id AND a.request_id = :request_id ORDER BY l.sku
 """)

@@ -35,7 +35,14 @@ class AllocationStatus(IntEnum):
 
 
 TRANSITIONS: Mapping[AllocationStatus, frozenset[AllocationStatus]] = {
-    AllocationStatus.WAITING: frozenset({AllocationStatus.HELD, AllocationStatus.RELEASED, AllocationStatus.EXPIRED}),
+    AllocationStatus.WAITING: frozenset(
+        {
+            AllocationStatus.WAITING,  # a shortfall took what it held so far
+            AllocationStatus.HELD,
+            AllocationStatus.RELEASED,
+            AllocationStatus.EXPIRED,
+        }
+    ),
     AllocationStatus.HELD: frozenset(
         {
             AllocationStatus.WAITING,  # a shortfall took it away

@@ -165,7 +165,9 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     async def ExplainAllocation(
         self, request: inventory_pb2.ExplainAllocationRequest, context: Context
     ) -> inventory_pb2.AllocationPlan:
-        return await self._database.run_pipelined(lambda p: planning.explain(p, request.tenant_id, request.request_id))
+        return await self._database.run_pipelined(
+            lambda p: planning.explain(p, request.tenant_id, request.request_id, self._clock)
+        )
 
     async def Release(self, request: inventory_pb2.ReleaseRequest, context: Context) -> inventory_pb2.Allocation:
         allocation = await self._database.run_pipelined(

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from itertools import combinations
-from math import asin, comb, cos, inf, radians, sin, sqrt
+from heapq import heapify, heappop, heappush
+from itertools import combinations, islice
+from math import asin, comb, cos, fsum, inf, radians, sin, sqrt
 
 EXACT_MAX = 6
 GROUPS_MAX = 1_000  # of one size
+RIVALS_MAX = 150  # warehouses in all groups that a candidate is explained by; up to EXACT_MAX candidates that is all
 EARTH_RADIUS_KM = 6_371.0
 
 Available = Mapping[str, Mapping[str, int]]  # warehouse -> sku -> units
@@ -97,10 +99,9 @@ class Plan:
     """In the order of SKU and warehouse. Empty where stock is short, or where nothing is wanted."""
     choice: _Choice
 
-    @cached_property
-    def candidates(self) -> Sequence[Candidate]:
+    def told(self, at_most: int) -> Sequence[Candidate]:
         """The chosen ones first, in the order in which stock is taken from them; then the others."""
-        return list(_explained(self.choice))
+        return list(islice(_explained(self.choice), at_most))
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ class _Choice:
     candidates: Sequence[str]
     """Active, with something to give, best first."""
     chosen: Sequence[str]
+
+    @cached_property
+    def is_chosen(self) -> frozenset[str]:
+        return frozenset(self.chosen)
 
     def suffices(self, group: Iterable[str]) -> bool:
         stocks = [self.available[warehouse] for warehouse in group]
@@ -132,7 +137,7 @@ class _Choice:
         group = list(group)
         priorities = tuple(sorted(-self.sites.get(warehouse, _UNDESCRIBED).priority for warehouse in group))
         distances = [self.distance_km(warehouse) for warehouse in group]
-        far = sum(inf if km is None else km for km in distances)
+        far = fsum(inf if km is None else km for km in distances)  # the same in whatever order
         return len(group), priorities, far, -sum(map(self.units, group)), tuple(sorted(group))
 
 
@@ -204,24 +209,39 @@ def _in_order(choice: _Choice, group: Iterable[str]) -> Sequence[str]:
 
 
 def _greedy(choice: _Choice) -> Sequence[str]:
-    """Takes the warehouse that covers most of what is still missing, until nothing is; then drops whom nobody needs."""
-    chosen: list[str] = []
+    """Takes the warehouse that covers most of what is still missing, of equals the best, until nothing is; then drops
+    whom nobody needs."""
     missing = dict(choice.wanted)
+
+    def covered(place: int) -> int:
+        stock = choice.available[choice.candidates[place]]
+        return sum(min(qty, max(stock.get(sku, 0), 0)) for sku, qty in missing.items())
+
+    # What a warehouse covers only shrinks: whose old number is not above another's new one need not be looked at.
+    most = [(-covered(place), place) for place in range(len(choice.candidates))]
+    heapify(most)
+    chosen: list[str] = []
     while any(missing.values()):
-        best, most = "", 0
-        for warehouse in choice.candidates:  # best first: of equals the first wins
-            stock = choice.available[warehouse]
-            covered = 0 if warehouse in chosen else sum(min(qty, stock.get(sku, 0)) for sku, qty in missing.items())
-            if covered > most:
-                best, most = warehouse, covered
-        chosen.append(best)
-        stock = choice.available[best]
+        _, place = heappop(most)
+        now = -covered(place), place
+        if most and now > most[0]:
+            heappush(most, now)
+            continue
+        chosen.append(choice.candidates[place])
+        stock = choice.available[chosen[-1]]
         missing = {sku: qty - min(qty, max(stock.get(sku, 0), 0)) for sku, qty in missing.items()}
-    for warehouse in reversed(_in_order(choice, chosen)):
-        rest = [other for other in chosen if other != warehouse]
-        if choice.suffices(rest):
-            chosen = rest
-    return chosen
+    return _without_the_needless(choice, chosen)
+
+
+def _without_the_needless(choice: _Choice, group: Sequence[str]) -> Sequence[str]:
+    kept = set(group)
+    units = {sku: sum(choice.available[warehouse].get(sku, 0) for warehouse in group) for sku in choice.wanted}
+    for warehouse in reversed(_in_order(choice, group)):
+        rest = {sku: total - choice.available[warehouse].get(sku, 0) for sku, total in units.items()}
+        if all(rest[sku] >= qty for sku, qty in choice.wanted.items()):
+            kept.remove(warehouse)
+            units = rest
+    return sorted(kept)
 
 
 def _fill(choice: _Choice) -> Iterator[Placement]:
@@ -235,8 +255,8 @@ def _fill(choice: _Choice) -> Iterator[Placement]:
 
 
 def _explained(choice: _Choice) -> Iterator[Candidate]:
-    others = [warehouse for warehouse in choice.candidates if warehouse not in choice.chosen]
-    idle = sorted(warehouse for warehouse in choice.available if warehouse not in choice.candidates)
+    others = [warehouse for warehouse in choice.candidates if warehouse not in choice.is_chosen]
+    idle = sorted(choice.available.keys() - set(choice.candidates))
     for warehouse in choice.chosen:
         yield _candidate(choice, warehouse, _why_chosen(choice, warehouse), is_chosen=True)
     for warehouse in others:
@@ -277,15 +297,17 @@ def _why_passed_over(choice: _Choice, warehouse: str) -> Rule:
 
 
 def _groups(choice: _Choice, warehouses: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
-    """All groups of a size; where they are too many, only those within the chosen ones and one more."""
-    if comb(len(warehouses), size) <= GROUPS_MAX // EXACT_MAX:
+    """All groups of a size; where they are too many, some of those within the chosen ones and one more."""
+    most = max(RIVALS_MAX // max(size, 1), 1)
+    if comb(len(warehouses), size) <= most:
         yield from combinations(warehouses, size)
         return
-    kept = [warehouse for warehouse in warehouses if warehouse in choice.chosen]
+    kept = [warehouse for warehouse in warehouses if warehouse in choice.is_chosen]
     if len(kept) >= size:
-        yield from combinations(kept, size)
+        yield from islice(combinations(kept, size), most)
     if len(kept) == size - 1:
-        yield from ((*kept, other) for other in warehouses if other not in kept)
+        others = (warehouse for warehouse in warehouses if warehouse not in choice.is_chosen)
+        yield from ((*kept, other) for other in islice(others, most))
 
 
 def _best(choice: _Choice, groups: Iterable[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -293,8 +315,9 @@ def _best(choice: _Choice, groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]
 
 
 def _difference(choice: _Choice, rival: Sequence[str]) -> Rule:
-    """The greedy search may have passed over a better one: then it is the number that it looked at."""
-    for rule, ours, theirs in zip(_RULES, choice.rank(choice.chosen), choice.rank(rival), strict=True):
-        if ours != theirs:
-            return rule
-    return Rule.FEWEST_WAREHOUSES
+    """Where the search was not exact it may have passed over a better one: then it is the number that it looked at."""
+    ours, theirs = choice.rank(choice.chosen), choice.rank(rival)
+    if ours > theirs:
+        return Rule.FEWEST_WAREHOUSES
+    differ = (rule for rule, one, other in zip(_RULES, ours, theirs, strict=True) if one != other)
+    return next(differ, Rule.FEWEST_WAREHOUSES)

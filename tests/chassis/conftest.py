@@ -130,7 +130,7 @@ class Lane:
 
     async def events(self) -> list[events_pb2.Event]:
         """What the stream holds, first published first."""
-        return [events_pb2.Event.FromString(payload) for payload in await self.payloads()]
+        return [event for payload in await self.payloads() for event in outbox.events_in(payload)]
 
     async def payloads(self) -> list[bytes]:
         state = (await self.info()).state

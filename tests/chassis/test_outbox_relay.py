@@ -5,12 +5,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
 import sqlalchemy
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis import jetstream, outbox
 from chassis.database import Database, create_engine
@@ -191,8 +193,14 @@ async def test_what_was_published_but_not_marked_is_not_there_twice(
 
 
 async def test_a_full_stream_refuses_and_the_outbox_waits(
-    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+    database: Database,
+    database_url: str,
+    nats_connection: Nats,
+    lane: Lane,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(outbox, "ROWS_MAX", 1)
     sent = [an_event(lane.type(), key=f"key-{n}") for n in range(20)]
     await jetstream.declare(lane.nats_url, [replace(lane.stream, bytes_max=1_500)], [])
     await announce(database, *sent)
@@ -277,3 +285,38 @@ async def test_events_told_together_travel_in_few_messages_and_bundles_of_a_type
 
 async def _tell_together(events: list[events_pb2.Event], pipeline: Pipeline) -> None:
     tell_together(pipeline, events)
+
+
+@dataclass(frozen=True)
+class Row:
+    id: int
+    key: str
+    subject: str
+    payload: bytes = events_pb2.EventBundle(events=[events_pb2.Event(id="evt_1")]).SerializeToString()
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("PQR")), max_size=200))
+def test_rows_share_messages_and_those_of_one_key_keep_their_order(drawn: list[tuple[str, str]]) -> None:
+    rows = [Row(number, key, subject) for number, (key, subject) in enumerate(drawn)]
+
+    sent: list[Row] = []
+    for wave in outbox._waves(rows):
+        in_turn = [list(messages) for messages in wave]
+        keys = [{(row.key) for message in messages for row in message} for messages in in_turn]
+        # What is published at the same time has no key in common.
+        assert sum(map(len, keys)) == len(set().union(*keys))
+        for messages in in_turn:
+            assert all(len({row.subject for row in message}) == 1 for message in messages)
+            sent += [row for message in messages for row in message]
+
+    assert sorted(row.id for row in sent) == list(range(len(rows)))
+    for key in "abcdef":
+        assert [row.id for row in sent if row.key == key] == [row.id for row in rows if row.key == key]
+
+
+def test_events_of_many_keys_travel_in_one_message_per_type() -> None:
+    rows = [Row(number, f"key-{number % 40}", "created" if number < 40 else "allocated") for number in range(80)]
+
+    waves = [[list(messages) for messages in wave] for wave in outbox._waves(rows)]
+
+    assert [[len(message) for messages in wave for message in messages] for wave in waves] == [[40], [40]]

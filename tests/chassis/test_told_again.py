@@ -160,7 +160,7 @@ async def test_what_is_told_again_is_taken_by_bounded_batches(database: Database
 
 
 async def _wait(tx: AsyncConnection) -> object:
-    return await outbox.waiting(tx, [], BATCH_MAX)
+    return await outbox.waiting(tx, above=0, stuck=[], limit=BATCH_MAX)
 
 
 async def _purge(tx: AsyncConnection) -> object:
@@ -186,6 +186,62 @@ async def test_however_much_is_kept_what_is_asked_for_is_found_by_its_own_index(
     assert f"Index Scan {index}" in plan.steps, plan.steps
     assert not [step for step in plan.steps if step.startswith(("Seq Scan", "Sort"))], plan.steps
     assert plan.buffers < 500
+
+
+async def test_a_look_does_not_pass_by_what_was_marked_before(database: Database, admin: Admin) -> None:
+    await admin.execute("ALTER TABLE outbox SET (autovacuum_enabled = off)")
+    await _keep(admin, KEPT)
+    await take_back(database, admin, limit=KEPT)
+    await admin.execute("UPDATE outbox SET published_at = now()")
+    [(top,)] = await admin.rows("SELECT max(id) FROM outbox")
+    event = an_event("any.thing")
+    await announce(database, event)
+
+    async def look(tx: AsyncConnection) -> object:
+        return await outbox.waiting(tx, above=int(str(top)), stuck=[], limit=BATCH_MAX)
+
+    plan = await plan_of(database, look)
+
+    await admin.execute("ALTER TABLE outbox RESET (autovacuum_enabled)")
+    assert (plan.rows, plan.buffers < 10) == (1, True), plan
+
+
+async def test_what_is_taken_back_is_noticed_by_a_relay_that_has_gone_on(
+    database: Database,
+    database_url: str,
+    nats_connection: Nats,
+    lane: Lane,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "SETTLED_S", -1.0)  # whatever was told is settled
+    monkeypatch.setattr(outbox, "LOOK_BACK_S", 1.0)
+    events = [an_event(lane.type()) for _ in range(4)]
+
+    async with relaying(database_url, nats_connection):
+        for event in events:
+            await announce(database, event)
+            await until(lambda: all_published(admin))
+        assert await take_back(database, admin) == 4
+        await until(lambda: all_published(admin))
+
+    assert [told.id for told in await lane.events()] == [event.id for event in events] * 2
+
+
+async def test_a_row_that_is_committed_behind_higher_ids_is_told_at_once(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    late, early = an_event(lane.type(), key="late"), [an_event(lane.type()) for _ in range(3)]
+
+    async with relaying(database_url, nats_connection):
+        async with database.transaction() as tx:
+            await outbox.add(tx, [late])
+            for event in early:
+                await announce(database, event)
+                await until(lambda: all_published(admin))
+        await until(lambda: all_published(admin), within_s=outbox.LOOK_BACK_S / 2)
+
+    assert [told.id for told in await lane.events()] == [*(event.id for event in early), late.id]
 
 
 async def test_a_stream_takes_nothing_until_its_consumers_are_there(lane: Lane) -> None:

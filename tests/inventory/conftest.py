@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from chassis import trace
 from chassis.clock import utc_now
@@ -19,12 +20,15 @@ from chassis.errors import Fault
 from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.migrate import upgrade
+from chassis.outbox import events_in
 from cli.provision import DatabaseUrls
-from services.inventory import allocating, dispatching, operations, queue_store, store
+from services.inventory import allocating, dispatching, operations, planning, queue_store, store, trail, warehouses
 from services.inventory.domain import Movement, Reason, Stock, StockKey
 from services.inventory.operations import Outcome, Wish
 from services.inventory.requests import StockRequest
-from skutrail.v1 import inventory_pb2
+from services.inventory.trail import Level
+from services.inventory.warehouses import Described, Warehouse
+from skutrail.v1 import events_pb2, inventory_pb2
 
 _numbers = count(1)
 
@@ -98,6 +102,37 @@ class Inventory:
         """The requests of this tenant that wait and could be served now, in the order of rank."""
         [rows] = await self.database.run_pipelined(lambda p: p.ask(queue_store.serveable(self.clock(), 1_000)))
         return [waiting.key[1] for waiting in queue_store.waiting_of(rows) if waiting.key[0] == self.tenant_id]
+
+    async def put_warehouse(self, code: str, **described: Any) -> Described:
+        warehouse = Warehouse(self.tenant_id, code, **described)
+        return await self.database.run(lambda tx: warehouses.put(tx, warehouse, self.clock()))
+
+    async def plan(self, *lines: tuple[str, int], **options: Any) -> inventory_pb2.AllocationPlan:
+        request = StockRequest(self.tenant_id, "shp_new", lines, **options)
+        return await self.database.run_pipelined(lambda p: planning.plan(p, request, self.clock))
+
+    async def explain(self, request_id: str) -> inventory_pb2.AllocationPlan:
+        return await self.database.run_pipelined(lambda p: planning.explain(p, self.tenant_id, request_id, self.clock))
+
+    async def levels(self, sku: str | None = None) -> list[Level]:
+        return await self.database.run(
+            lambda tx: trail.list_levels(
+                tx, self.tenant_id, sku=sku, warehouse=None, after=None, limit=100, now=self.clock()
+            )
+        )
+
+    async def ask(self, query: str) -> list[Any]:
+        """Rows of a query in which :tenant stands for this tenant."""
+        async with self.database.transaction() as tx:
+            return list((await tx.execute(text(query), {"tenant": self.tenant_id})).all())
+
+    async def events(self, event_type: str) -> list[events_pb2.Event]:
+        """Those of this tenant that were announced, in order."""
+        async with self.database.transaction() as tx:
+            query = text("SELECT payload FROM outbox WHERE subject = :subject ORDER BY id")
+            rows = await tx.execute(query, {"subject": f"skutrail.{event_type}"})
+        told = [event for row in rows for event in events_in(row.payload)]
+        return [event for event in told if event.tenant_id == self.tenant_id]
 
     async def stock(self, sku: str = "SKU-1", warehouse: str = "SEA-1") -> Stock:
         return await self.database.run(lambda tx: store.read_stock(tx, self.key(sku, warehouse)))

@@ -12,7 +12,7 @@ from chassis.ids import new_id
 from services.inventory import audit, chain
 from services.inventory.audit import Report, Scope
 from services.inventory.chain import Whole
-from services.inventory.domain import StockKey
+from services.inventory.domain import Reason, StockKey
 from tests.inventory.conftest import Inventory
 from tests.inventory.ledgers import fill
 
@@ -157,12 +157,75 @@ async def test_holds_and_what_is_held_are_held_against_each_other(
     assert [key.sku for key in report.broken] == ["SKU-3"]
 
 
+def change_of(table: str, what: str) -> str:
+    return f"UPDATE {table} SET {what} WHERE tenant_id = %(tenant)s AND request_id = %(request)s;"
+
+
+# What is done to one of the requests below, and what is said of it.
+TAMPERED_REQUESTS = {
+    "a fact's units": ("held", change_of("hold_fact", "units = 3"), "is 4 open and 0 picked, its facts say 3 and 0"),
+    "a fact of another kind": ("picked", change_of("hold_fact", "fact = 3"), "its facts say"),
+    "a fact deleted": ("held", "DELETE FROM hold_fact WHERE request_id = %(request)s", "its facts say 0 and 0"),
+    "a hold's open units": ("held", change_of("hold", "open = 5"), "is 5 open and 0 picked, its facts say 4 and 0"),
+    "a hold's picked units": (
+        "part",
+        change_of("hold", "consumed = 2"),
+        "is 3 open and 2 picked, its facts say 3 and 1",
+    ),
+    "a hold deleted": ("held", "DELETE FROM hold WHERE request_id = %(request)s", "is 0 open and 0 picked, its facts"),
+    "a hold elsewhere": ("held", change_of("hold", "warehouse = 'X'"), "the hold of SKU-1 in SEA-1 is 0 open"),
+    "a hold's expiry": ("held", change_of("hold", "expires_at = now()"), "expires at another time than it"),
+    "a request's expiry": ("held", change_of("allocation", "expires_at = now()"), "expires at another time than it"),
+    "a line's units": ("held", change_of("allocation_line", "qty = 9"), "of 9 wanted 0 are missing, 4 held, 0 picked"),
+    "a line's missing units": ("waiting", change_of("allocation_line", "missing = 98"), "of 99 wanted 98 are missing"),
+    "a line's picked units": ("part", change_of("allocation_line", "consumed = 0"), "says 0 picked, the holds 1"),
+    "a line deleted": (
+        "held",
+        "DELETE FROM allocation_line WHERE request_id = %(request)s",
+        "SKU-1: it is held, but no line wants it",
+    ),
+    "one that is held waits": ("held", change_of("allocation", "status = 1"), "it waits for nothing"),
+    "one that waits is held": ("waiting", change_of("allocation", "status = 2"), "told to be held, but misses"),
+    "one that is picked is held": (
+        "picked",
+        change_of("allocation", "status = 2"),
+        "told to be held, and is not",
+    ),
+    "one that is held is released": ("held", change_of("allocation", "status = 3"), "but 0 are missing and 4 held"),
+    "one that waits is released": ("waiting", change_of("allocation", "status = 3"), "but 99 are missing and 0 held"),
+    "one that is held is dispatched": ("held", change_of("allocation", "status = 5"), "0 are missing and 4 held"),
+    "one that is released is dispatched": ("released", change_of("allocation", "status = 5"), "but 0 of 2 are"),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERED_REQUESTS)
+async def test_a_request_that_was_tampered_with_is_found_and_told_of(
+    superuser: psycopg.AsyncConnection, inventory: Inventory, what: str
+) -> None:
+    request_id, statements, told = TAMPERED_REQUESTS[what]
+    await inventory.move(20)
+    for name, units in (("held", 4), ("part", 4), ("picked", 3), ("left", 1), ("released", 2), ("waiting", 99)):
+        await inventory.allocate(name, ("SKU-1", units))
+    await inventory.move(1, Reason.PICK, reference="part")
+    await inventory.move(3, Reason.PICK, reference="picked")
+    await inventory.dispatch("left")
+    await inventory.release("released")
+    assert (await look(inventory)).is_whole
+
+    await superuser.execute(statements.encode(), {"tenant": inventory.tenant_id, "request": request_id})
+
+    [(key, text)] = (await look(inventory)).requests_wrong.items()
+    assert key == (inventory.tenant_id, request_id)
+    assert told in text
+
+
 @pytest.mark.parametrize(("page", "parts"), [(2, 1), (2, 7), (3, 4), (100, 3)])
 async def test_an_audit_finds_the_same_wherever_its_pages_and_parts_end(
     superuser: psycopg.AsyncConnection, inventory: Inventory, monkeypatch: pytest.MonkeyPatch, page: int, parts: int
 ) -> None:
     monkeypatch.setattr(audit, "ENTRIES_PAGE", page)
     monkeypatch.setattr(audit, "BALANCES_PAGE", page)
+    monkeypatch.setattr(audit, "REQUESTS_PAGE", page)
     monkeypatch.setattr(audit, "PARTS", parts)
     lengths = {f"SKU-{number}": length for number, length in enumerate((1, 2, 3, 7, 1, 4))}
     for sku, length in lengths.items():

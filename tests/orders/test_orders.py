@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from chassis import wire
+from chassis import outbox, wire
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.ids import new_id
@@ -17,7 +17,7 @@ from cli.provision import DatabaseUrls
 from services.orders import operations
 from services.orders.domain import Line, OrderStatus, Share, Shipment, ShipmentStatus, derive
 from services.orders.events import shipment_of
-from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
+from skutrail.v1 import inventory_pb2, orders_pb2, shipments_pb2
 from tests.builders import eventually
 from tests.orders.waiting import waiting
 
@@ -174,7 +174,7 @@ async def test_only_a_change_of_the_order_is_announced(database: Database) -> No
 
     async with database.transaction() as tx:
         rows = await tx.execute(text("SELECT payload FROM outbox WHERE key = :key"), {"key": f"{tenant_id}/ord_1"})
-        announced = [events_pb2.Event.FromString(row.payload).order.status for row in rows]
+        announced = [event.order.status for row in rows for event in outbox.events_in(row.payload)]
     assert announced == [orders_pb2.ORDER_STATUS_ALLOCATED]
 
 

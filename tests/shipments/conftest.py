@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import rpc
+from chassis import outbox, rpc
 from chassis.clock import utc_now
 from chassis.consumer import RetryLater
 from chassis.database import Database, create_engine
@@ -201,7 +201,7 @@ class Shipments:
     async def events(self, shipment: Shipment) -> list[events_pb2.Event]:
         """What was announced of a shipment, in order."""
         rows = await self.run(lambda tx: tx.execute(_OUTBOX, {"prefix": f"{self.tenant_id}/{shipment.id}"}))
-        return [events_pb2.Event.FromString(row.payload) for row in rows]
+        return [event for row in rows for event in outbox.events_in(row.payload)]
 
     async def event_types(self, shipment: Shipment) -> list[str]:
         return [event.type for event in await self.events(shipment)]
