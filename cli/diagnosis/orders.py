@@ -22,10 +22,8 @@ async def misjudged(sources: Sources) -> Sequence[Finding]:
     while len(found) < FOUND_MAX:
         async with sources.read("orders") as tx:
             page = (await tx.execute(_ORDERS, {"tenant_id": tenant_id, "id": order_id, "limit": PAGE})).all()
-            for tenant in dict.fromkeys(row.tenant_id for row in page):
-                stored = {row.id: OrderStatus(row.status) for row in page if row.tenant_id == tenant}
-                shipments = await store.shipments_of_orders(tx, tenant, list(stored))
-                found += _differing(tenant, stored, shipments)
+            stored = {(row.tenant_id, row.id): OrderStatus(row.status) for row in page}
+            found += _differing(stored, await store.shipments_of_orders(tx, stored))
         if len(page) < PAGE:
             break
         tenant_id, order_id = page[-1].tenant_id, page[-1].id
@@ -33,11 +31,11 @@ async def misjudged(sources: Sources) -> Sequence[Finding]:
 
 
 def _differing(
-    tenant_id: str, stored: Mapping[str, OrderStatus], shipments: Mapping[str, Sequence[domain.Shipment]]
+    stored: Mapping[store.OrderKey, OrderStatus], shipments: Mapping[store.OrderKey, Sequence[domain.Shipment]]
 ) -> Iterator[Finding]:
-    for order_id, status in stored.items():
-        if _status(shipments.get(order_id, ())) is not status:
-            yield _finding(tenant_id, order_id, status, shipments.get(order_id, ()))
+    for key, status in stored.items():
+        if _status(shipments.get(key, ())) is not status:
+            yield _finding(*key, status, shipments.get(key, ()))
 
 
 def _status(shipments: Sequence[domain.Shipment]) -> OrderStatus | None:

@@ -6,7 +6,8 @@ from chassis.consumer import Consumer
 from chassis.ids import new_id
 from chassis.process import Resources, Service, run_service
 from chassis.rpc import channel
-from services.orders import listener, topology
+from services.orders import topology
+from services.orders.listener import Listener
 from services.orders.server import OrdersServer
 from skutrail.v1 import orders_pb2_grpc, shipments_pb2_grpc
 
@@ -24,11 +25,13 @@ def main() -> None:
         shipments = channel(settings.shipments_addr)
         stub = shipments_pb2_grpc.ShipmentsStub(shipments)
         server = OrdersServer(resources.database, resources.relay, stub, utc_now, new_id)
-        handlers = listener.handlers(resources.database, resources.relay, utc_now, new_id)
+        listener = Listener(resources.database, resources.relay, utc_now, new_id)
         return Service(
             add_servicer=lambda grpc_server: orders_pb2_grpc.add_OrdersServicer_to_server(server, grpc_server),
             service_name="skutrail.v1.Orders",
-            workers=[Consumer(resources.nats, topology.SHIPMENT_NEWS, handlers, resources.database)],
+            workers=[
+                Consumer(resources.nats, topology.SHIPMENT_NEWS, listener.handlers, resources.database, listener.fold)
+            ],
             close=[shipments.close],
         )
 

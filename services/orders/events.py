@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from chassis import outbox, wire
+from chassis import wire
 from chassis.ids import IdMaker
+from chassis.trace import Trace
 from services.orders.domain import Line, Order, OrderLine, Share, Shipment, ShipmentStatus
 from skutrail.v1 import events_pb2, orders_pb2, shipments_pb2
 
@@ -47,5 +48,15 @@ def lines_message(lines: Sequence[OrderLine], *, has_more: bool) -> orders_pb2.O
     return orders_pb2.OrderLines(lines=[orders_pb2.OrderLine(**vars(line)) for line in lines], has_more=has_more)
 
 
-def order_updated(tenant_id: str, order: orders_pb2.Order, now: datetime, new_id: IdMaker) -> events_pb2.Event:
-    return outbox.make_event("order.updated", tenant_id, key=order.id, at=now, new_id=new_id, order=order)
+def order_updated(
+    tenant_id: str, order: orders_pb2.Order, now: datetime, new_id: IdMaker, cause: Trace
+) -> events_pb2.Event:
+    return events_pb2.Event(
+        id=new_id("evt"),
+        type="order.updated",
+        tenant_id=tenant_id,
+        key=order.id,
+        occurred_at=wire.timestamp(now),
+        traceparent=cause.traceparent,
+        order=order,
+    )

@@ -16,18 +16,16 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import event_log, outbox, wire
+from chassis import event_log, outbox, trace, wire
 from chassis.database import Database
 from chassis.ids import IdMaker
 from services.orders import domain, operations, store
 from services.orders.domain import Shipment
 from services.orders.events import shipment_of
+from services.orders.store import OrderKey
 from skutrail.v1 import events_pb2
 
 ORDERS_MAX = 200  # at once
-
-Key = tuple[str, str]
-"""Tenant id and order id."""
 
 # It takes what time it takes, and waits for the folds under way. The planner knows nothing of a table just filled, and
 # would read all of it for every batch.
@@ -99,16 +97,16 @@ async def _lay_aside(tx: AsyncConnection, shipments: Database) -> int:
             before = newest.get((event.tenant_id, snapshot.id))
             if before is None or before[2].version < snapshot.version:
                 newest[event.tenant_id, snapshot.id] = (event.tenant_id, event.shipment.order_id, snapshot)
-        await store.retell_shipments(tx, list(newest.values()))
+        await tx.execute(*store.retelling_shipments(newest.values()))
         count += len(events)
     return count
 
 
 async def _hold_against_it(
-    tx: AsyncConnection, keys: Sequence[Key], done: Rebuilt, now: datetime, new_id: IdMaker
+    tx: AsyncConnection, keys: Sequence[OrderKey], done: Rebuilt, now: datetime, new_id: IdMaker
 ) -> None:
     known, retold = await _by_order(tx, _KNOWN, keys), await _by_order(tx, _RETOLD, keys)
-    orders: dict[Key, list[Shipment]] = {}
+    orders: dict[OrderKey, list[Shipment]] = {}
     changed: list[store.Keyed] = []
     for key in keys:
         before = {shipment.id: shipment for shipment in known.get(key, ())}
@@ -118,8 +116,8 @@ async def _hold_against_it(
             orders[key] = list(after.values())
         told = {shipment.id: shipment.version for shipment in retold.get(key, ())}
         done.kept += sum(told.get(shipment.id) != shipment.version for shipment in after.values())
-    await store.save_shipments(tx, changed)
-    await store.save_orders(tx, [(*key, shipments) for key, shipments in orders.items()])
+    await tx.execute(*store.saving_shipments(changed))
+    await tx.execute(*store.saving_orders(orders))
     news = await _news(tx, known, orders, now, new_id)
     await outbox.add(tx, news)
     done.orders += len(orders)
@@ -129,8 +127,8 @@ async def _hold_against_it(
 
 async def _news(
     tx: AsyncConnection,
-    before: dict[Key, list[Shipment]],
-    after: dict[Key, list[Shipment]],
+    before: dict[OrderKey, list[Shipment]],
+    after: dict[OrderKey, list[Shipment]],
     now: datetime,
     new_id: IdMaker,
 ) -> Sequence[events_pb2.Event]:
@@ -138,18 +136,18 @@ async def _news(
     differ = [key for key, shipments in after.items() if domain.is_news(before.get(key, ()), shipments)]
     lost = [key for key in differ if key not in before]
     told = await event_log.last_told(tx, "order.updated", lost) if lost else {}
-    events = [operations.announcement(*key, after[key], now, new_id) for key in differ]
+    events = [operations.announcement(*key, after[key], now, new_id, trace.current()) for key in differ]
     return [
         event for key, event in zip(differ, events, strict=True) if key not in told or told[key].order != event.order
     ]
 
 
-async def _orders_behind(tx: AsyncConnection, key: Key) -> Sequence[Key]:
+async def _orders_behind(tx: AsyncConnection, key: OrderKey) -> Sequence[OrderKey]:
     rows = await tx.execute(_NEXT_ORDERS, {"tenant_id": key[0], "order_id": key[1], "limit": ORDERS_MAX})
     return [(row.tenant_id, row.id) for row in rows]
 
 
-async def _by_order(tx: AsyncConnection, query: Any, keys: Sequence[Key]) -> dict[Key, list[Shipment]]:
+async def _by_order(tx: AsyncConnection, query: Any, keys: Sequence[OrderKey]) -> dict[OrderKey, list[Shipment]]:
     """The shipments of these orders, which follow each other."""
     (first_tenant, first), (last_tenant, last) = keys[0], keys[-1]
     span = {"first_tenant": first_tenant, "first": first, "last_tenant": last_tenant, "last": last}

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.orders import domain
 from services.orders.domain import Line, OrderStatus, Share, Shipment, ShipmentStatus
 
+OrderKey = tuple[str, str]
+"""Tenant id and order id."""
 Keyed = tuple[str, str, Shipment]
 """A shipment of an order of a tenant: tenant id, order id, snapshot."""
+Orders = Mapping[OrderKey, Collection[Shipment]]
+"""All shipments of each order."""
+Query = tuple[TextClause, Mapping[str, Any]]
+"""A statement and its parameters, for whoever sends it along with others (chassis/pipeline.py)."""
 
-_ADD_ORDER = text("""
+_ORDERS = "unnest(CAST(:tenants AS text[]), CAST(:orders AS text[])) AS wanted (tenant_id, order_id)"
+
+# In key order, as the locks behind it: two batches that add the same orders must not deadlock.
+_ADD_ORDERS = text("""
     INSERT INTO sales_order (tenant_id, id, status, created_at, updated_at)
-    VALUES (:tenant_id, :order_id, :status, :at, :at) ON CONFLICT DO NOTHING
+    SELECT * FROM unnest(CAST(:tenants AS text[]), CAST(:orders AS text[]), CAST(:statuses AS smallint[]),
+        CAST(:created AS timestamptz[]), CAST(:updated AS timestamptz[]))
+    ON CONFLICT DO NOTHING
 """)
 
-_LOCK_ORDER = text("SELECT 1 FROM sales_order WHERE tenant_id = :tenant_id AND id = :order_id FOR UPDATE")
+# LATERAL with LIMIT: one look-up by primary key per wanted row, however little the planner knows about the table.
+_LOCK_ORDERS = text(f"""
+    SELECT 1 FROM {_ORDERS} CROSS JOIN LATERAL (
+        SELECT 1 FROM sales_order o WHERE o.tenant_id = wanted.tenant_id AND o.id = wanted.order_id LIMIT 1 FOR UPDATE
+    ) o
+""")  # noqa: S608 - constants
 
 # What nothing tells stays as it is, and a row that is so already is left alone.
-_SAVE_ORDER = text("""
+_SAVE_ORDERS = text("""
     UPDATE sales_order AS o
-    SET status = new.status, created_at = new.created_at, updated_at = new.updated_at
-    FROM (
-        SELECT tenant_id, id, CAST(:status AS smallint) AS status,
-            COALESCE(CAST(:created_at AS timestamptz), created_at) AS created_at,
-            COALESCE(CAST(:updated_at AS timestamptz), updated_at) AS updated_at
-        FROM sales_order WHERE tenant_id = :tenant_id AND id = :order_id
-    ) AS new
-    WHERE (o.tenant_id, o.id) = (new.tenant_id, new.id)
-        AND (o.status, o.created_at, o.updated_at) IS DISTINCT FROM (new.status, new.created_at, new.updated_at)
+    SET status = new.status, created_at = COALESCE(new.created_at, o.created_at),
+        updated_at = COALESCE(new.updated_at, o.updated_at)
+    FROM unnest(CAST(:tenants AS text[]), CAST(:orders AS text[]), CAST(:statuses AS smallint[]),
+        CAST(:created AS timestamptz[]), CAST(:updated AS timestamptz[]))
+        AS new (tenant_id, id, status, created_at, updated_at)
+    WHERE o.tenant_id = new.tenant_id AND o.id = new.id
+        AND (o.status, o.created_at, o.updated_at) IS DISTINCT FROM
+            (new.status, COALESCE(new.created_at, o.created_at), COALESCE(new.updated_at, o.updated_at))
 """)
 
 _COLUMNS = """
     version, status, warehouses, qtys, lines_version, skus, ordered, held, created_at, told_at, is_hearsay
 """
+# As JSON, because unnest would make one list of the lists of all.
 _SAVE = f"""
     INSERT INTO {{table}} AS s (tenant_id, order_id, shipment_id, {_COLUMNS})
-    VALUES (:tenant_id, :order_id, :shipment_id, :version, :status,
-            CAST(:warehouses AS text[]), CAST(:qtys AS bigint[]), :lines_version,
-            CAST(:skus AS text[]), CAST(:ordered AS bigint[]), CAST(:held AS bigint[]),
-            :created_at, :told_at, :is_hearsay)
+    SELECT tenant_id, order_id, shipment_id, {_COLUMNS}
+    FROM json_to_recordset(CAST(:shipments AS json)) AS new (
+        tenant_id text, order_id text, shipment_id text, version bigint, status smallint,
+        warehouses text[], qtys bigint[], lines_version bigint, skus text[], ordered bigint[], held bigint[],
+        created_at timestamptz, told_at timestamptz, is_hearsay boolean
+    )
     ON CONFLICT (tenant_id, order_id, shipment_id) DO UPDATE
         SET ({_COLUMNS}) = ROW (excluded.version, excluded.status, excluded.warehouses, excluded.qtys,
             excluded.lines_version, excluded.skus, excluded.ordered, excluded.held,
             excluded.created_at, excluded.told_at, excluded.is_hearsay)
 """  # noqa: S608 - constants
-_SAVE_SHIPMENT = text(_SAVE.format(table="order_shipment"))
+_SAVE_SHIPMENTS = text(_SAVE.format(table="order_shipment"))
 # In the log a shipment's newest event need not be the last that is read: identity values do not commit in order.
-_RETELL_SHIPMENT = text(_SAVE.format(table="retold_shipment") + "WHERE s.version < excluded.version")
+_RETELL_SHIPMENTS = text(_SAVE.format(table="retold_shipment") + "WHERE s.version < excluded.version")
 
 _LIST = """
     SELECT id FROM sales_order WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :limit
@@ -60,58 +80,66 @@ _BEHIND = """(created_at, id) < (
     SELECT created_at, id FROM sales_order WHERE tenant_id = :tenant_id AND id = :after_id
 )"""
 
+_SHIPMENTS_MAX = 100_000  # per order
+
 _SHIPMENTS_OF_ORDERS = text(f"""
-    SELECT order_id, shipment_id, {_COLUMNS} FROM order_shipment
-    WHERE tenant_id = :tenant_id AND order_id = ANY(CAST(:order_ids AS text[]))
+    SELECT s.* FROM {_ORDERS} CROSS JOIN LATERAL (
+        SELECT tenant_id, order_id, shipment_id, {_COLUMNS} FROM order_shipment s
+        WHERE s.tenant_id = wanted.tenant_id AND s.order_id = wanted.order_id LIMIT {_SHIPMENTS_MAX}
+    ) s
 """)  # noqa: S608 - constants
 
 
-async def lock_order(tx: AsyncConnection, tenant_id: str, order_id: str, at: datetime) -> None:
-    """Locks the order's row, made first where it is missing: its shipments are folded in one at a time."""
-    ids = {"tenant_id": tenant_id, "order_id": order_id}
-    await tx.execute(_ADD_ORDER, {**ids, "status": OrderStatus.QUEUED, "at": at})
-    await tx.execute(_LOCK_ORDER, ids)
+def adding_orders(orders: Orders, now: datetime) -> Query:
+    """Adds those of the orders that are not there, as these shipments alone make them."""
+    query = _order_columns(orders)
+    return _ADD_ORDERS, {
+        **query,
+        "created": [at or now for at in query["created"]],
+        "updated": [at or now for at in query["updated"]],
+    }
 
 
-async def save_orders(tx: AsyncConnection, orders: Sequence[tuple[str, str, Sequence[Shipment]]]) -> None:
-    """Of each order, named by tenant and id, what follows from its shipments."""
-    rows = [
-        {
-            "tenant_id": tenant_id,
-            "order_id": order_id,
-            "status": domain.derive(shipments).status,
-            **vars(domain.times_of(shipments)),
-        }
-        for tenant_id, order_id, shipments in orders
-    ]
-    if rows:
-        await tx.execute(_SAVE_ORDER, rows)
+def locking_orders(keys: Iterable[OrderKey]) -> Query:
+    """Locks the orders' rows: the shipments of one are folded in by one transaction at a time."""
+    return _LOCK_ORDERS, _key_columns(keys)
 
 
-async def save_shipments(tx: AsyncConnection, shipments: Sequence[Keyed]) -> None:
-    """Replaces what is known of them: the order is locked, and whoever calls knows what is newer."""
-    if shipments:
-        await tx.execute(_SAVE_SHIPMENT, [_row(*keyed) for keyed in shipments])
+def saving_orders(orders: Orders) -> Query:
+    """Saves of each order what follows from its shipments."""
+    return _SAVE_ORDERS, _order_columns(orders)
 
 
-async def retell_shipments(tx: AsyncConnection, shipments: Sequence[Keyed]) -> None:
+def saving_shipments(shipments: Iterable[Keyed]) -> Query:
+    """Replaces what is known of them: the orders are locked, and whoever saves knows what is newer."""
+    return _SAVE_SHIPMENTS, {"shipments": _json(shipments)}
+
+
+def retelling_shipments(shipments: Iterable[Keyed]) -> Query:
     """Lays snapshots aside, the newest of each shipment, for a rebuild."""
-    if shipments:
-        await tx.execute(_RETELL_SHIPMENT, [_row(*keyed) for keyed in shipments])
+    return _RETELL_SHIPMENTS, {"shipments": _json(shipments)}
+
+
+def reading_shipments(keys: Iterable[OrderKey]) -> Query:
+    """The shipments that are known of the orders; `shipments_in` takes its rows."""
+    return _SHIPMENTS_OF_ORDERS, _key_columns(keys)
+
+
+def shipments_in(rows: Iterable[Any]) -> dict[OrderKey, list[Shipment]]:
+    """By order; none of one that is not known."""
+    found: dict[OrderKey, list[Shipment]] = {}
+    for row in rows:
+        found.setdefault((row.tenant_id, row.order_id), []).append(shipment_in(row))
+    return found
 
 
 async def shipments_of(tx: AsyncConnection, tenant_id: str, order_id: str) -> list[Shipment]:
-    return (await shipments_of_orders(tx, tenant_id, [order_id])).get(order_id, [])
+    key = tenant_id, order_id
+    return (await shipments_of_orders(tx, [key])).get(key, [])
 
 
-async def shipments_of_orders(
-    tx: AsyncConnection, tenant_id: str, order_ids: Sequence[str]
-) -> dict[str, list[Shipment]]:
-    """The shipments that are known, by order."""
-    found: dict[str, list[Shipment]] = {}
-    for row in await tx.execute(_SHIPMENTS_OF_ORDERS, {"tenant_id": tenant_id, "order_ids": list(order_ids)}):
-        found.setdefault(row.order_id, []).append(shipment_in(row))
-    return found
+async def shipments_of_orders(tx: AsyncConnection, keys: Iterable[OrderKey]) -> dict[OrderKey, list[Shipment]]:
+    return shipments_in(await tx.execute(*reading_shipments(keys)))
 
 
 async def list_ids(
@@ -130,7 +158,7 @@ async def list_ids(
     return [row.id for row in rows]
 
 
-def shipment_in(row: Row) -> Shipment:  # type: ignore[type-arg]
+def shipment_in(row: Any) -> Shipment:
     """The snapshot in a row of order_shipment, or of one like it."""
     # A release that kept no lines still runs during an upgrade: what it wrote last, it wrote around them.
     is_whole = row.lines_version == row.version
@@ -144,6 +172,26 @@ def shipment_in(row: Row) -> Shipment:  # type: ignore[type-arg]
         told_at=row.told_at if is_whole else None,
         is_told=not (row.is_hearsay and is_whole),
     )
+
+
+def _key_columns(keys: Iterable[OrderKey]) -> dict[str, list[str]]:
+    ordered = sorted(keys)
+    return {"tenants": [tenant_id for tenant_id, _ in ordered], "orders": [order_id for _, order_id in ordered]}
+
+
+def _order_columns(orders: Orders) -> dict[str, list[Any]]:
+    ordered = sorted(orders)
+    times = [domain.times_of(orders[key]) for key in ordered]
+    return {
+        **_key_columns(ordered),
+        "statuses": [int(domain.derive(orders[key]).status) for key in ordered],
+        "created": [one.created_at for one in times],
+        "updated": [one.updated_at for one in times],
+    }
+
+
+def _json(shipments: Iterable[Keyed]) -> str:
+    return json.dumps([_row(*keyed) for keyed in shipments], default=datetime.isoformat)
 
 
 def _row(tenant_id: str, order_id: str, shipment: Shipment) -> dict[str, object]:

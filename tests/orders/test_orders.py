@@ -131,19 +131,22 @@ async def test_older_news_that_is_folded_at_the_same_time_waits_for_the_newer(
             lambda tx: operations.fold_shipments(tx, tenant_id, "ord_1", [shipment], utc_now(), new_id)
         )
 
-    await fold(snapshot("shp_a", 1, S.QUEUED))
+    # The order's own row stays as it is: to change that would make the other wait as well.
+    at = utc_now()
+    await fold(snapshot("shp_b", 1, S.SHIPPED, at=at))
+    await fold(snapshot("shp_a", 1, S.QUEUED, at=at))
     async with await psycopg.AsyncConnection.connect(databases["orders"].owner) as owner:
         # Both have read what is known, but for the lock that comes first, when the newer one comes to write.
         await owner.execute("SELECT FROM order_shipment WHERE tenant_id = %s FOR UPDATE", [tenant_id])
-        newer = asyncio.create_task(fold(snapshot("shp_a", 3, S.FAILED)))
+        newer = asyncio.create_task(fold(snapshot("shp_a", 3, S.ALLOCATED, ("SEA-1", 2), at=at)))
         await eventually(lambda: waiting(owner), lambda count: count == 1)
-        older = asyncio.create_task(fold(snapshot("shp_a", 2, S.BACKORDERED)))
+        older = asyncio.create_task(fold(snapshot("shp_a", 2, S.BACKORDERED, ("SEA-1", 1), at=at)))
         await eventually(lambda: waiting(owner), lambda count: count == 2)
 
     assert (await newer, await older) == (True, False)
     order = await database.run(lambda tx: operations.read_order(tx, tenant_id, "ord_1"))
     assert order is not None
-    assert order.status == orders_pb2.ORDER_STATUS_FAILED
+    assert [allocation.qty for allocation in order.allocations] == [2]
 
 
 async def test_another_tenants_order_is_not_there(database: Database) -> None:
