@@ -101,9 +101,16 @@ def make_event(
 
 async def add(tx: AsyncConnection, events: Iterable[events_pb2.Event]) -> None:
     """Writes events to be published after the commit."""
-    rows = [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", e.SerializeToString()) for e in events]
+    rows = _rows(events)
     if rows:
         await tx.execute(*_adding(rows))
+
+
+def tell(pipeline: Pipeline, events: Iterable[events_pb2.Event]) -> None:
+    """The same by a pipeline."""
+    rows = _rows(events)
+    if rows:
+        pipeline.tell(*_adding(rows))
 
 
 def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> None:
@@ -135,6 +142,10 @@ class _Row:
     subject: str
     key: str
     payload: bytes
+
+
+def _rows(events: Iterable[events_pb2.Event]) -> list[_Row]:
+    return [_Row(e.id, f"skutrail.{e.type}", f"{e.tenant_id}/{e.key}", e.SerializeToString()) for e in events]
 
 
 def _adding(rows: Sequence[_Row]) -> tuple[TextClause, dict[str, list[Any]]]:

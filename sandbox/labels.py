@@ -30,8 +30,8 @@ _TEXT_WIDTH_PT = WIDTH_PT - 2 * _MARGIN_PT
 _LEADING = 1.22
 _TYPE_SIZE_MIN_PT = 5.0
 
-# Every reader and printer has these two. The others bring their letters along, where text needs them: that costs most of
-# the time of a drawing, and of the bytes of the document.
+# Every reader and printer has these two. The others bring their letters along, where text needs them: that is most of
+# the time of a drawing, and most of the bytes of the document.
 _REGULAR, _BOLD = "Helvetica", "Helvetica-Bold"
 _WIDER = {_REGULAR: "NotoSans", _BOLD: "NotoSans-Bold"}
 _FONT_SOURCES = {"NotoSans": "notos", "NotoSans-Bold": "notosbo"}
