@@ -44,11 +44,22 @@ class RetryLater(Exception):
     """A handler met trouble that time heals: the event comes again, without ever being parked."""
 
 
+class SomeLater(Exception):
+    """Of events that were handed over together these met trouble that time heals: {event id: trouble}.
+
+    All others were handled.
+    """
+
+    def __init__(self, troubles: Mapping[str, str]) -> None:
+        super().__init__(f"{len(troubles)} come again")
+        self.troubles = troubles
+
+
 class Consumer:
     """Runs the handlers of one durable consumer: {event type: handler}. Types without a handler are acked unseen.
 
     With `together` a worker takes all that is there and hands it over many at a time; where that fails, the handlers
-    get the events one by one.
+    get the events one by one, but for SomeLater: of those the messages come again.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class Consumer:
         handlers: Mapping[str, Handler],
         database: Database,
         together: Together | None = None,
+        workers: int | None = None,
     ) -> None:
         self.name = f"consumer.{spec.name}"
         self._nats = nats_connection
@@ -65,6 +77,7 @@ class Consumer:
         self._handlers = handlers
         self._database = database
         self._together = together
+        self._workers = workers or (WORKERS_TOGETHER if together else WORKERS)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -73,7 +86,7 @@ class Consumer:
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as workers:
-            for _ in range(WORKERS_TOGETHER if self._together else WORKERS):
+            for _ in range(self._workers):
                 workers.create_task(self._work())
 
     async def _work(self) -> None:
@@ -95,11 +108,13 @@ class Consumer:
                 await pause(RETRY_S * random.uniform(0.5, 1.5), unless=self._stopping)  # noqa: S311 - jitter, not a secret
 
     async def _settle_together(self, messages: Sequence[Msg]) -> None:
+        troubles: dict[str, str] = {}
         try:
-            events = [event for message in messages for event in self._events_of_ours(message)]
+            carried = [self._events_of_ours(message) for message in messages]
+            events = [event for of_message in carried for event in of_message]
             for start in range(0, len(events), EVENTS_MAX):
                 async with asyncio.timeout(self._timeout_s):
-                    await self._hand_over(events[start : start + EVENTS_MAX])
+                    troubles.update(await self._hand_over(events[start : start + EVENTS_MAX]))
                 await _go_on_with(messages)
         except asyncio.CancelledError:
             if _is_being_cancelled():
@@ -108,18 +123,24 @@ class Consumer:
             log.info("events.taken_apart", consumer=self._spec.name, count=len(messages), cause=str(error)[:200])
         else:
             failpoints.reach(f"{self._spec.name}.handled")
-            for message in messages:
-                await message.ack()
+            for message, of_message in zip(messages, carried, strict=True):
+                await _ack_or_again(message, [troubles[event.id] for event in of_message if event.id in troubles])
             return
         for message in messages:
             await self._settle(message)
 
-    async def _hand_over(self, events: Sequence[events_pb2.Event]) -> None:
+    async def _hand_over(self, events: Sequence[events_pb2.Event]) -> Mapping[str, str]:
+        """The trouble of those that must come again, by the event's id."""
         assert self._together is not None
-        if events:
-            with trace.follow("", ""):
+        if not events:
+            return {}
+        with trace.follow("", ""):
+            try:
                 await self._together(events)
-                log.info("events.handled", consumer=self._spec.name, count=len(events))
+            except SomeLater as later:
+                return later.troubles
+            log.info("events.handled", consumer=self._spec.name, count=len(events))
+        return {}
 
     async def _settle(self, message: Msg) -> None:
         """Ack after the effects are committed; nak with a growing delay on trouble; park what stays broken.
@@ -230,6 +251,13 @@ def _storable(error: str) -> str:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def _ack_or_again(message: Msg, troubles: Sequence[str]) -> None:
+    if troubles:
+        await _again(message, message.metadata.num_delivered, troubles[0])
+    else:
+        await message.ack()
 
 
 async def _again(message: Msg, deliveries: int, cause: str) -> None:

@@ -30,8 +30,11 @@ _TEXT_WIDTH_PT = WIDTH_PT - 2 * _MARGIN_PT
 _LEADING = 1.22
 _TYPE_SIZE_MIN_PT = 5.0
 
-_REGULAR, _BOLD = "NotoSans", "NotoSans-Bold"
-_FONT_SOURCES = {_REGULAR: "notos", _BOLD: "notosbo"}
+# Every reader and printer has these two. The others bring their letters along, where text needs them: that is most of
+# the time of a drawing, and most of the bytes of the document.
+_REGULAR, _BOLD = "Helvetica", "Helvetica-Bold"
+_WIDER = {_REGULAR: "NotoSans", _BOLD: "NotoSans-Bold"}
+_FONT_SOURCES = {"NotoSans": "notos", "NotoSans-Bold": "notosbo"}
 _MISSING_GLYPH = "\N{REPLACEMENT CHARACTER}"
 
 # reportlab keeps fonts in module globals and their subsets in the font: two labels drawn at once could mix them up.
@@ -80,7 +83,7 @@ def _font(name: str) -> TTFont:
 def _draw_notice(canvas: Canvas) -> None:
     canvas.rect(0, 398, WIDTH_PT, 34, stroke=0, fill=1)
     canvas.setFillGray(1)
-    canvas.setFont(_font(_BOLD).fontName, 17)
+    canvas.setFont(_BOLD, 17)
     canvas.drawCentredString(WIDTH_PT / 2, 409, "SAMPLE - DO NOT MAIL")
     canvas.setFillGray(0)
 
@@ -103,7 +106,7 @@ def _draw_barcode(canvas: Canvas, tracking_number: str) -> None:
     symbol = _Bars(tracking_number, barWidth=_MODULE_PT, barHeight=240 * _DOT_PT, humanReadable=False, quiet=False)
     left_dots = round((WIDTH_PT - symbol.width) / 2 / _DOT_PT)
     symbol.drawOn(canvas, left_dots * _DOT_PT, 270 * _DOT_PT)
-    canvas.setFont(_font(_BOLD).fontName, 12)
+    canvas.setFont(_BOLD, 12)
     canvas.drawCentredString(WIDTH_PT / 2, 80, " ".join(_in_fours(tracking_number)))
 
 
@@ -130,18 +133,29 @@ def _draw_text(
 
     Returns where the text ends.
     """
-    printable = [_printable(paragraph, font) for paragraph in paragraphs]
+    # Composed: the fonts have é as one glyph, but nothing here moves a bare accent over its letter.
+    printable = [unicodedata.normalize("NFC", paragraph) for paragraph in paragraphs]
+    if not all(map(_is_latin, printable)):
+        font = _WIDER[font]
+        printable = [_printable(paragraph, _font(font)) for paragraph in printable]
     size_pt, lines = _fit(printable, font, size_pt, height_pt)
-    canvas.setFont(_font(font).fontName, size_pt)
+    canvas.setFont(font, size_pt)
     for number, line in enumerate(lines, start=1):
         canvas.drawString(_MARGIN_PT, top_pt - number * size_pt * _LEADING + 0.25 * size_pt, line)
     return top_pt - len(lines) * size_pt * _LEADING
 
 
-def _printable(text: str, font: str) -> str:
-    # Composed: the font has é as one glyph, but nothing here moves a bare accent over its letter.
-    glyphs = _font(font).face.charToGlyph
-    return "".join(char if ord(char) in glyphs else _MISSING_GLYPH for char in unicodedata.normalize("NFC", text))
+def _is_latin(text: str) -> bool:
+    """Whether the fonts that nobody brings along have its letters (ISO 32000-1, Annex D: WinAnsiEncoding)."""
+    try:
+        text.encode("cp1252")
+    except UnicodeEncodeError:
+        return False
+    return text.isprintable()
+
+
+def _printable(text: str, font: TTFont) -> str:
+    return "".join(char if ord(char) in font.face.charToGlyph else _MISSING_GLYPH for char in text)
 
 
 def _fit(paragraphs: Sequence[str], font: str, size_pt: float, height_pt: float) -> tuple[float, list[str]]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chassis.consumer import Consumer, Handler, Together
+from chassis.consumer import Consumer, Handler, SomeLater, Together
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
 from services.shipments import topology
+from services.shipments.label_steps import Left
 from services.shipments.steps import Steps
+from services.shipments.store import ShipmentKey
 from skutrail.v1 import events_pb2
+
+# A carrier that is silent holds a worker up for as long as it may take to answer. So many, each with all the labels it
+# may have under way (label_steps.AT_ONCE_MAX), are as many as the carrier's connections.
+WORKERS = {topology.LABEL_STEPS: 4, topology.VOID_STEPS: 4}
 
 
 def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
@@ -51,7 +57,7 @@ def together(steps: Steps) -> Mapping[ConsumerSpec, Together]:
 
     async def take_stock_steps(events: Sequence[events_pb2.Event]) -> None:
         created = [event for event in events if event.type == "shipment.created"]
-        await steps.allocate_all([(event.tenant_id, event.shipment.id) for event in created])
+        await steps.allocate_all([_key(event) for event in created])
         for event in events:
             if event.type != "shipment.created":
                 await steps.release_stock(event.tenant_id, event.shipment.id)
@@ -59,9 +65,33 @@ def together(steps: Steps) -> Mapping[ConsumerSpec, Together]:
     async def take_stock_news(events: Sequence[events_pb2.Event]) -> None:
         await steps.follow_stock([(event.tenant_id, event.allocation) for event in events])
 
-    return {topology.STOCK_STEPS: take_stock_steps, topology.STOCK_NEWS: take_stock_news}
+    async def take_label_steps(events: Sequence[events_pb2.Event]) -> None:
+        _come_again(events, await steps.labels.buy_all([_key(event) for event in events]))
+
+    async def take_void_steps(events: Sequence[events_pb2.Event]) -> None:
+        _come_again(events, await steps.labels.void_all([_key(event) for event in events]))
+
+    return {
+        topology.STOCK_STEPS: take_stock_steps,
+        topology.STOCK_NEWS: take_stock_news,
+        topology.LABEL_STEPS: take_label_steps,
+        topology.VOID_STEPS: take_void_steps,
+    }
 
 
 def consumers(nats: Nats, database: Database, steps: Steps) -> list[Consumer]:
     at_once = together(steps)
-    return [Consumer(nats, spec, by_type, database, at_once.get(spec)) for spec, by_type in handlers(steps).items()]
+    return [
+        Consumer(nats, spec, by_type, database, at_once.get(spec), WORKERS.get(spec))
+        for spec, by_type in handlers(steps).items()
+    ]
+
+
+def _key(event: events_pb2.Event) -> ShipmentKey:
+    return event.tenant_id, event.shipment.id
+
+
+def _come_again(events: Sequence[events_pb2.Event], left: Left) -> None:
+    troubles = {event.id: left[_key(event)] for event in events if _key(event) in left}
+    if troubles:
+        raise SomeLater(troubles)

@@ -14,10 +14,8 @@ That is why these handlers claim no inbox row: the state they change already tel
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,30 +26,17 @@ from chassis.consumer import RetryLater
 from chassis.database import Database
 from chassis.errors import from_message
 from chassis.ids import IdMaker
-from chassis.logs import log
 from services.shipments import operations, store
-from services.shipments.carriers.port import (
-    Carrier,
-    CarrierFailure,
-    CarrierRefused,
-    Label,
-    OutcomeUnknown,
-    Purchase,
-    Sold,
-    Tracking,
-)
-from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Line, Parcel, Shipment, Status, Stock, StockStatus
+from services.shipments.carriers.port import Carrier, Tracking
+from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Shipment, Status, Stock, StockStatus
 from services.shipments.events import Announcer
-from services.shipments.operations import LabelTask
+from services.shipments.label_steps import LabelSteps, Left
 from services.shipments.store import ShipmentKey
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
 T = TypeVar("T")
 
 REQUESTS_MAX = 100  # for stock, asked of inventory at once; what it takes
-
-# What a lease lasts longer than the carrier may take: time to write the outcome down, and for clocks to differ.
-LEASE_MARGIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -64,6 +49,11 @@ class Steps:
     new_id: IdMaker
     nudge: Callable[[], None]
     """Tells the relay that there may be something to publish."""
+
+    @property
+    def labels(self) -> LabelSteps:
+        """The steps that take a carrier."""
+        return LabelSteps(self.database, self.carrier, self.announcer, self.clock, self.new_id, self.nudge)
 
     async def allocate(self, tenant_id: str, shipment_id: str) -> None:
         await self.allocate_all([(tenant_id, shipment_id)])
@@ -92,14 +82,11 @@ class Steps:
 
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Buys what labels are missing, one after the other. Raises RetryLater when the carrier is in trouble."""
-        while (task := await self._begin_purchase(tenant_id, shipment_id)) is not None:
-            outcome = await self._find_or_buy(task)
-            await self._settle_purchase(task, outcome)
+        _come_again(await self.labels.buy_all([(tenant_id, shipment_id)]))
 
     async def void_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Gives back the labels that serve nobody. Raises RetryLater when the carrier is in trouble."""
-        while (task := await self._begin_void(tenant_id, shipment_id)) is not None:
-            await (self._void(task) if task.is_void else self._search(task))
+        _come_again(await self.labels.void_all([(tenant_id, shipment_id)]))
 
     async def cancel(self, tenant_id: str, shipment_id: str) -> None:
         """Writes the wish down and lets inventory judge. Nothing where there is no more to cancel."""
@@ -126,7 +113,7 @@ class Steps:
         if shipment is None or shipment.status is not Status.SHIPPED or not shipment.has_labels:
             return
         for parcel in shipment.current_parcels:
-            if await self._ask_whereabouts(parcel) is not Tracking.DELIVERED:
+            if await self.labels.track(parcel) is not Tracking.DELIVERED:
                 return
         await self._commit(
             lambda tx: operations.deliver(tx, tenant_id, shipment_id, announcer=self.announcer, now=self.clock())
@@ -142,131 +129,15 @@ class Steps:
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
         await self.follow_stock([(tenant_id, await rpc.call(self.inventory.Release, request))])
 
-    async def _begin_purchase(self, tenant_id: str, shipment_id: str) -> LabelTask | None:
-        return await self._commit(
-            lambda tx: operations.begin_purchase(
-                tx,
-                tenant_id,
-                shipment_id,
-                try_id=self.new_id("att"),
-                lease=self.carrier.answers_within + LEASE_MARGIN,
-                announcer=self.announcer,
-                now=self.clock(),
-            )
-        )
-
-    async def _begin_void(self, tenant_id: str, shipment_id: str) -> LabelTask | None:
-        return await self.database.run(
-            lambda tx: operations.begin_void(
-                tx,
-                tenant_id,
-                shipment_id,
-                try_id=self.new_id("att"),
-                lease=self.carrier.answers_within + LEASE_MARGIN,
-                now=self.clock(),
-            )
-        )
-
-    async def _void(self, task: LabelTask) -> None:
-        outcome = await _answer(self.carrier.void(_sold(task.parcel)), self._ends_at_s())
-        was_ours = await self.database.run(lambda tx: operations.settle_void(tx, task, outcome, self.clock()))
-        code = outcome.code if outcome is not None else "ok"
-        log.info("label.void_ended", reference=task.parcel.reference, code=code)
-        if isinstance(outcome, CarrierRefused):
-            if was_ours:
-                log.error("label.not_taken_back", reference=task.parcel.reference, cause=str(outcome))
-        elif outcome is not None:
-            raise RetryLater(outcome.code)
-
-    async def _search(self, task: LabelTask) -> None:
-        assert task.sent_at is not None
-        outcome = await _answer(self._find(task, task.sent_at), self._ends_at_s())
-        await self._commit(
-            lambda tx: operations.settle_search(tx, task, outcome, announcer=self.announcer, now=self.clock())
-        )
-        if isinstance(outcome, CarrierFailure):
-            raise RetryLater(outcome.code)
-
-    async def _ask_whereabouts(self, parcel: Parcel) -> Tracking:
-        outcome = await _answer(self.carrier.track(_sold(parcel)), self._ends_at_s())
-        if isinstance(outcome, CarrierFailure):
-            raise RetryLater(outcome.code)
-        return outcome
-
-    def _ends_at_s(self) -> float:
-        return asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()
-
-    async def _find_or_buy(self, task: LabelTask) -> Label | CarrierFailure:
-        """Asks for the label where it may have been bought, and buys it where it was not."""
-        ends_at_s = self._ends_at_s()
-        if task.sent_at is not None:
-            found = await _answer(self._find(task, task.sent_at), ends_at_s)
-            if found is not None:
-                return found
-            await self._commit(lambda tx: operations.send_again(tx, task, self.clock()))
-        return await _answer(self._buy(task), ends_at_s)
-
-    async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
-        try:
-            found = await self.carrier.find_by_reference(task.parcel.reference)
-        except CarrierFailure as trouble:  # not asked is not the same as not bought
-            raise OutcomeUnknown(trouble.message) from trouble
-        if found is None and self.clock() < sent_at + self.carrier.answers_within + self.carrier.settles_after:
-            raise OutcomeUnknown("The carrier does not know the label yet.")
-        return found
-
-    async def _buy(self, task: LabelTask) -> Label:
-        return await self.carrier.buy(self.purchase_of(task))
-
-    def purchase_of(self, task: LabelTask) -> Purchase:
-        """What the carrier is asked for."""
-        shipment, parcel = task.shipment, task.parcel
-        assert parcel.attempt is not None
-        return Purchase(
-            attempt_key=parcel.attempt.key,
-            reference=parcel.reference,
-            order_id=shipment.order_id,
-            ship_from=parcel.warehouse,
-            ship_to=shipment.ship_to,
-            service=self.carrier.choose_service(shipment.carrier_hint),
-            lines=[Line(held.sku, held.qty) for held in shipment.allocations if held.warehouse == parcel.warehouse],
-        )
-
-    async def _settle_purchase(self, task: LabelTask, outcome: Label | CarrierFailure) -> None:
-        shipment = await self._commit(
-            lambda tx: operations.settle_purchase(tx, task, outcome, announcer=self.announcer, now=self.clock())
-        )
-        stands = shipment.parcel(task.parcel.number).tracking_number
-        if isinstance(outcome, Label) and outcome.tracking_number != stands:
-            log.error("label.surplus", reference=task.parcel.reference, tracking_number=outcome.tracking_number)
-        code = outcome.code if isinstance(outcome, CarrierFailure) else "ok"
-        log.info("label.purchase_ended", reference=task.parcel.reference, code=code, status=shipment.status)
-        if isinstance(outcome, CarrierFailure) and shipment.status is Status.ALLOCATED:
-            raise RetryLater(outcome.code)
-
     async def _commit(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         result = await self.database.run(operation)
         self.nudge()
         return result
 
 
-async def _answer(asked: Awaitable[T], ends_at_s: float) -> T | CarrierFailure:
-    """What the carrier says until then, in seconds of the event loop's clock."""
-    try:
-        async with asyncio.timeout_at(ends_at_s):
-            return await asked
-    except TimeoutError:
-        return OutcomeUnknown("The carrier did not answer in time.")
-    except CarrierFailure as failure:
-        return failure
-    except Exception:  # noqa: BLE001 - a defect of the adapter must end as any trouble does: tried again, then failed
-        log.exception("carrier.broke_off")
-        return OutcomeUnknown("The carrier's answer could not be read.")
-
-
-def _sold(parcel: Parcel) -> Sold:
-    assert parcel.tracking_number is not None
-    return Sold(parcel.reference, parcel.tracking_number)
+def _come_again(left: Left) -> None:
+    for cause in left.values():
+        raise RetryLater(cause)
 
 
 def stock_request(shipment: Shipment) -> inventory_pb2.StockRequest:

@@ -6,14 +6,15 @@ A shipment and its parcels change only under the lock of the shipment's row.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from chassis.pipeline import Pipeline
 from services.shipments import voiding
 from services.shipments.domain import (
     Address,
@@ -30,6 +31,7 @@ from services.shipments.domain import (
 )
 
 ShipmentKey = tuple[str, str]  # tenant, id
+Change = tuple[Shipment, Shipment]  # before and after
 
 # What a shipment is created with, and of what type.
 _CREATED_WITH = {
@@ -61,19 +63,29 @@ _INSERT = text(f"""
 """)  # noqa: S608 - constants
 
 _UPDATE = text("""
-    UPDATE shipment SET status = :status, carrier = :carrier, service = :service,
-        allocations = CAST(:allocations AS jsonb), error_code = :error_code, error_message = :error_message,
-        version = :version, allocation_version = :allocation_version, updated_at = :updated_at,
-        cancel_asked_at = :cancel_asked_at,
-        voids_looked_at = CASE WHEN :has_labels_to_void THEN coalesce(voids_looked_at, :updated_at) END
-    WHERE tenant_id = :tenant_id AND id = :id
+    UPDATE shipment s SET status = n.status, carrier = n.carrier, service = n.service,
+        allocations = CAST(n.allocations AS jsonb), error_code = n.error_code, error_message = n.error_message,
+        version = n.version, allocation_version = n.allocation_version, updated_at = n.updated_at,
+        cancel_asked_at = n.cancel_asked_at,
+        voids_looked_at = CASE WHEN n.has_labels_to_void THEN coalesce(s.voids_looked_at, n.updated_at) END
+    FROM unnest(CAST(:tenant_id AS text[]), CAST(:id AS text[]), CAST(:status AS text[]), CAST(:carrier AS text[]),
+        CAST(:service AS text[]), CAST(:allocations AS text[]), CAST(:error_code AS text[]),
+        CAST(:error_message AS text[]), CAST(:version AS bigint[]), CAST(:allocation_version AS bigint[]),
+        CAST(:updated_at AS timestamptz[]), CAST(:cancel_asked_at AS timestamptz[]),
+        CAST(:has_labels_to_void AS boolean[]))
+        AS n (tenant_id, id, status, carrier, service, allocations, error_code, error_message, version,
+            allocation_version, updated_at, cancel_asked_at, has_labels_to_void)
+    WHERE s.tenant_id = n.tenant_id AND s.id = n.id
 """)
 
-_SAVE_PARCEL = text("""
+_SAVE_PARCELS = text("""
     INSERT INTO parcel (tenant_id, shipment_id, number, warehouse, reference, label_status, tracking_number,
         attempt_key, try_id, began_at, tried_at, leased_until, sent_at, void_refused_at)
-    VALUES (:tenant_id, :shipment_id, :number, :warehouse, :reference, :label_status, :tracking_number,
-        :attempt_key, :try_id, :began_at, :tried_at, :leased_until, :sent_at, :void_refused_at)
+    SELECT * FROM unnest(CAST(:tenant_id AS text[]), CAST(:shipment_id AS text[]), CAST(:number AS smallint[]),
+        CAST(:warehouse AS text[]), CAST(:reference AS text[]), CAST(:label_status AS text[]),
+        CAST(:tracking_number AS text[]), CAST(:attempt_key AS text[]), CAST(:try_id AS text[]),
+        CAST(:began_at AS timestamptz[]), CAST(:tried_at AS timestamptz[]), CAST(:leased_until AS timestamptz[]),
+        CAST(:sent_at AS timestamptz[]), CAST(:void_refused_at AS timestamptz[]))
     ON CONFLICT (tenant_id, shipment_id, number) DO UPDATE SET
         label_status = excluded.label_status, tracking_number = excluded.tracking_number,
         attempt_key = excluded.attempt_key, try_id = excluded.try_id, began_at = excluded.began_at,
@@ -127,12 +139,27 @@ _MARK_STOCK_GIVEN_BACK = text("""
     WHERE tenant_id = :tenant_id AND id = :id AND status IN ('canceled', 'failed')
 """)
 
-_ADD_LABEL = text("""
+_ADD_LABELS = text("""
     INSERT INTO label (tenant_id, shipment_id, number, content, carrier, service, created_at)
-    VALUES (:tenant_id, :shipment_id, :number, :content, :carrier, :service, :now)
+    SELECT * FROM unnest(CAST(:tenant_id AS text[]), CAST(:shipment_id AS text[]), CAST(:number AS smallint[]),
+        CAST(:content AS bytea[]), CAST(:carrier AS text[]), CAST(:service AS text[]),
+        CAST(:bought_at AS timestamptz[]))
 """)
 
 _LABELS = text("SELECT number, content FROM label WHERE tenant_id = :tenant_id AND shipment_id = :shipment_id")
+
+
+@dataclass(frozen=True)
+class BoughtLabel:
+    """A label of a parcel, as it was sold."""
+
+    tenant_id: str
+    shipment_id: str
+    number: int
+    content: bytes
+    carrier: str
+    service: str
+    bought_at: datetime
 
 
 def inserting(shipments: Sequence[Shipment]) -> tuple[TextClause, Mapping[str, Sequence[Any]]]:
@@ -145,18 +172,22 @@ async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None
     await update_all(tx, [(before, after)])
 
 
-async def update_all(tx: AsyncConnection, changes: Sequence[tuple[Shipment, Shipment]]) -> None:
+async def update_all(tx: AsyncConnection, changes: Sequence[Change]) -> None:
     """Saves what has changed of shipments that `lock` gave: before and after."""
-    if changes:
-        await tx.execute(_UPDATE, [_columns(after) for _, after in changes])
-    parcels = [
-        _parcel_columns(after, parcel)
-        for before, after in changes
-        for parcel in after.opened_parcels
-        if parcel not in before.opened_parcels
-    ]
-    if parcels:
-        await tx.execute(_SAVE_PARCEL, parcels)
+    for statement, rows in _saving(changes):
+        await tx.execute(statement, rows)
+
+
+def tell_changes(pipeline: Pipeline, changes: Sequence[Change]) -> None:
+    """The same by a pipeline."""
+    for statement, rows in _saving(changes):
+        pipeline.tell(statement, rows)
+
+
+def tell_labels(pipeline: Pipeline, bought: Sequence[BoughtLabel]) -> None:
+    """Keeps labels of parcels that have none."""
+    if bought:
+        pipeline.tell(_ADD_LABELS, _by_column([vars(label) for label in bought]))
 
 
 async def lock(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
@@ -170,6 +201,13 @@ async def lock_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[Shi
     # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
     await tx.execute(_LOCK, _key_columns(ordered))
     return await find_all(tx, ordered)
+
+
+async def lock_together(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """The same by a pipeline."""
+    wanted = _key_columns(sorted(set(keys)))
+    _, rows = await pipeline.ask((_LOCK, wanted), (_FIND, wanted))
+    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
 
 
 async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
@@ -226,20 +264,6 @@ async def mark_stock_given_back(tx: AsyncConnection, tenant_id: str, shipment_id
     await tx.execute(_MARK_STOCK_GIVEN_BACK, {"tenant_id": tenant_id, "id": shipment_id})
 
 
-async def add_label(
-    tx: AsyncConnection,
-    shipment: Shipment,
-    number: int,
-    *,
-    content: bytes,
-    carrier: str,
-    service: str,
-    now: datetime,
-) -> None:
-    row = {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id, "number": number, "now": now}
-    await tx.execute(_ADD_LABEL, {**row, "content": content, "carrier": carrier, "service": service})
-
-
 async def find_labels(tx: AsyncConnection, shipment: Shipment) -> Mapping[int, bytes]:
     """The labels that were bought, by the number of their parcel."""
     rows = await tx.execute(_LABELS, {"tenant_id": shipment.tenant_id, "shipment_id": shipment.id})
@@ -254,6 +278,24 @@ def _key_columns(keys: Iterable[ShipmentKey]) -> dict[str, list[str]]:
 async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> tuple[str, str] | None:
     row = (await tx.execute(query, asked)).first()
     return (row.tenant_id, row.id) if row is not None else None
+
+
+def _saving(changes: Sequence[Change]) -> Iterator[tuple[TextClause, dict[str, list[Any]]]]:
+    """One statement for the shipments and one for their parcels, however many they are."""
+    if changes:
+        yield _UPDATE, _by_column([_changing_columns(after) for _, after in changes])
+    parcels = [
+        _parcel_columns(after, parcel)
+        for before, after in changes
+        for parcel in after.opened_parcels
+        if parcel not in before.opened_parcels
+    ]
+    if parcels:
+        yield _SAVE_PARCELS, _by_column(parcels)
+
+
+def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def _columns(shipment: Shipment) -> dict[str, Any]:
@@ -276,10 +318,27 @@ def _columns(shipment: Shipment) -> dict[str, Any]:
         "error_message": error.message if error else None,
         "version": shipment.version,
         "allocation_version": shipment.allocation_version,
-        "cancel_asked_at": shipment.cancel_asked_at,
-        "has_labels_to_void": voiding.next_parcel(shipment) is not None,
         "created_at": shipment.created_at,
         "updated_at": shipment.updated_at,
+    }
+
+
+def _changing_columns(shipment: Shipment) -> dict[str, Any]:
+    error = shipment.error
+    return {
+        "tenant_id": shipment.tenant_id,
+        "id": shipment.id,
+        "status": str(shipment.status),
+        "carrier": shipment.carrier,
+        "service": shipment.service,
+        "allocations": json.dumps([vars(line) for line in shipment.allocations]),
+        "error_code": error.code if error else None,
+        "error_message": error.message if error else None,
+        "version": shipment.version,
+        "allocation_version": shipment.allocation_version,
+        "updated_at": shipment.updated_at,
+        "cancel_asked_at": shipment.cancel_asked_at,
+        "has_labels_to_void": voiding.next_parcel(shipment) is not None,
     }
 
 
@@ -291,7 +350,7 @@ def _parcel_columns(shipment: Shipment, parcel: Parcel) -> dict[str, Any]:
         "number": parcel.number,
         "warehouse": parcel.warehouse,
         "reference": parcel.reference,
-        "label_status": parcel.label_status,
+        "label_status": str(parcel.label_status),
         "tracking_number": parcel.tracking_number,
         "attempt_key": attempt.key if attempt else None,
         "try_id": attempt.try_id if attempt else None,
@@ -303,7 +362,7 @@ def _parcel_columns(shipment: Shipment, parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def _shipment(row: Row[Any]) -> Shipment:
+def _shipment(row: Any) -> Shipment:
     return Shipment(
         tenant_id=row.tenant_id,
         id=row.id,

@@ -1,6 +1,7 @@
 """Taking events: acked after the effect, kept for as long as it takes, and never in a neighbour's way."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,16 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import inbox, trace
-from chassis.consumer import POISON_DELIVERIES_MAX, WORKERS, WORKERS_TOGETHER, Consumer, Handler, RetryLater, Together
+from chassis.consumer import (
+    POISON_DELIVERIES_MAX,
+    WORKERS,
+    WORKERS_TOGETHER,
+    Consumer,
+    Handler,
+    RetryLater,
+    SomeLater,
+    Together,
+)
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.jetstream import ConsumerSpec, Nats
@@ -411,3 +421,27 @@ async def test_where_taking_many_fails_each_is_tried_alone(database: Database, l
 
     assert sorted(alone.seen) == sorted(event.id for event in announced)
     assert await parked(admin) == []
+
+
+async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(database: Database, lane: Lane) -> None:
+    calls: list[list[str]] = []
+    troubled, *served = (an_event(lane.type()) for _ in range(5))
+
+    async def take(events: Sequence[events_pb2.Event]) -> None:
+        calls.append([event.id for event in events])
+        if sum(troubled.id in call for call in calls) == 1 and troubled.id in calls[-1]:
+            raise SomeLater({troubled.id: "a carrier is away"})
+
+    spec, alone = lane.consumer(), Reader()
+    await lane.declare(spec)
+    await lane.publish(troubled, *served[:2])
+    await lane.publish_raw(a_bundle(*served[2:]))
+
+    async with consuming_together(lane, spec, alone, take, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert Counter(event_id for call in calls for event_id in call) == {
+        troubled.id: 2,
+        **{event.id: 1 for event in served},
+    }
+    assert alone.seen == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,15 +27,16 @@ from cli.provision import DatabaseUrls
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
 from services.inventory.writer import Writer
-from services.shipments import creating, listener, operations, store
+from services.shipments import creating, labeling, listener, operations, store
 from services.shipments.carriers.port import Carrier, CarrierFailure, Label
 from services.shipments.creating import Wish
 from services.shipments.domain import Address, HeldLine, Line, Policy, Shipment, ShipmentRequest, Stock, StockStatus
 from services.shipments.events import Announcer
+from services.shipments.label_steps import LEASE_MARGIN
+from services.shipments.labeling import Begun, Ended, LabelTask, Settled
 from services.shipments.links import LabelLinks
-from services.shipments.operations import LabelTask
 from services.shipments.server import SERVICE_NAME, ShipmentsServer
-from services.shipments.steps import LEASE_MARGIN, Steps
+from services.shipments.steps import Steps
 from services.shipments.writer import Writer as CreateWriter
 from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
@@ -156,39 +157,36 @@ class Shipments:
 
     async def begin_void(self, shipment: Shipment) -> LabelTask:
         """The first transaction of a void alone."""
-        task = await self.run(
-            lambda tx: operations.begin_void(
-                tx, self.tenant_id, shipment.id, try_id=new_id("att"), lease=LEASE, now=self.clock()
-            )
-        )
-        assert task is not None
-        return task
+        return await self._begin(labeling.begin_voids, shipment)
 
     async def settle_void(self, task: LabelTask, outcome: CarrierFailure | None) -> bool:
-        """The last transaction of a void alone."""
-        return await self.run(lambda tx: operations.settle_void(tx, task, outcome, self.clock()))
+        """The last transaction of a void alone. False where there was nothing left to settle."""
+        return (await self._settle(labeling.settle_voids, task, outcome)).counted
 
     async def begin(self, shipment: Shipment) -> LabelTask:
         """The first transaction of a purchase alone: what a process has done that dies before it calls the carrier."""
-        task = await self.run(
-            lambda tx: operations.begin_purchase(
-                tx,
-                self.tenant_id,
-                shipment.id,
-                try_id=new_id("att"),
-                lease=LEASE,
-                announcer=ANNOUNCER,
-                now=self.clock(),
-            )
-        )
-        assert task is not None
-        return task
+        return await self._begin(labeling.begin_purchases, shipment)
 
     async def settle(self, task: LabelTask, outcome: Label | CarrierFailure) -> Shipment:
         """The last transaction of a purchase alone."""
-        return await self.run(
-            lambda tx: operations.settle_purchase(tx, task, outcome, announcer=ANNOUNCER, now=self.clock())
+        return (await self._settle(labeling.settle_purchases, task, outcome)).shipment
+
+    async def _begin(self, begin: Callable[..., Awaitable[Begun]], shipment: Shipment) -> LabelTask:
+        keys = [(self.tenant_id, shipment.id)]
+        begun = await self.database.run_pipelined(
+            lambda p: begin(p, keys, new_id=new_id, lease=LEASE, announcer=ANNOUNCER, now=self.clock())
         )
+        return begun.tasks[0]
+
+    async def _settle(
+        self,
+        settle: Callable[..., Awaitable[Sequence[Settled]]],
+        task: LabelTask,
+        outcome: Label | CarrierFailure | None,
+    ) -> Settled:
+        ended = [Ended(task, outcome)]
+        [settled] = await self.database.run_pipelined(lambda p: settle(p, ended, announcer=ANNOUNCER, now=self.clock()))
+        return settled
 
     async def buy(self, shipment: Shipment) -> None:
         await self.steps.buy_labels(self.tenant_id, shipment.id)

@@ -75,7 +75,7 @@ async def test_a_crash_before_the_call_buys_once_and_under_the_same_key(shipment
 async def test_a_crash_after_the_call_finds_the_label_that_was_bought(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     task = await shipments.begin(shipment)
-    lost = shipments.carrier.sell(shipments.steps.purchase_of(task))
+    lost = shipments.carrier.sell(shipments.steps.labels.purchase_of(task))
 
     shipments.clock.passes(LEASE)
     await shipments.buy(shipment)
@@ -207,7 +207,7 @@ async def test_stock_that_returns_before_the_label_is_given_back_finds_it(shipme
     task = await shipments.begin(shipment)
     await shipments.hear_of_stock(shipment, StockStatus.WAITING, 2)
 
-    label = shipments.carrier.sell(shipments.steps.purchase_of(task))
+    label = shipments.carrier.sell(shipments.steps.labels.purchase_of(task))
     await shipments.settle(task, label)
     assert (await shipments.read(shipment)).status is Status.BACKORDERED
     await shipments.hear_of_stock(shipment, StockStatus.HELD, 3, "SEA-1")

@@ -78,7 +78,7 @@ async def test_a_late_takers_label_serves_where_there_is_none_yet(shipments: Shi
     shipments.clock.passes(LEASE)
     current = await shipments.begin(shipment)
 
-    ready = await shipments.settle(late, shipments.carrier.sell(shipments.steps.purchase_of(late)))
+    ready = await shipments.settle(late, shipments.carrier.sell(shipments.steps.labels.purchase_of(late)))
     after = await shipments.settle(current, REFUSED)
 
     assert ready.status is Status.LABEL_READY
@@ -92,7 +92,7 @@ async def test_a_late_takers_label_does_not_replace_the_one_that_stands(shipment
     await shipments.buy(shipment)
     standing = await shipments.read(shipment)
 
-    await shipments.settle(late, shipments.carrier.sell(shipments.steps.purchase_of(late)))
+    await shipments.settle(late, shipments.carrier.sell(shipments.steps.labels.purchase_of(late)))
 
     assert await shipments.read(shipment) == standing
 
@@ -103,7 +103,7 @@ async def test_a_late_takers_label_is_kept_though_the_shipment_has_failed(shipme
     shipments.clock.passes(LEASE)
     await shipments.settle(await shipments.begin(shipment), REFUSED)
 
-    failed = await shipments.settle(late, shipments.carrier.sell(shipments.steps.purchase_of(late)))
+    failed = await shipments.settle(late, shipments.carrier.sell(shipments.steps.labels.purchase_of(late)))
 
     assert (failed.status, failed.parcel(1).label_status) == (Status.FAILED, LabelStatus.READY)
 

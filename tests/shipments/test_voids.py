@@ -221,7 +221,7 @@ async def test_a_wish_to_cancel_stops_the_buying_of_what_is_not_bought_yet(shipm
 async def test_a_label_whose_buyer_died_is_looked_for_and_given_back(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     task = await shipments.begin(shipment)
-    lost = shipments.carrier.sell(shipments.steps.purchase_of(task))
+    lost = shipments.carrier.sell(shipments.steps.labels.purchase_of(task))
     await shipments.end(shipment)
 
     shipments.clock.passes(LEASE)
@@ -287,7 +287,7 @@ async def test_a_label_that_comes_when_nobody_looks_for_it_any_more_is_given_bac
     await shipments.void(shipment)
     assert await labels(shipments, shipment) == [LabelStatus.NONE]
 
-    await shipments.settle(late, shipments.carrier.sell(shipments.steps.purchase_of(late)))
+    await shipments.settle(late, shipments.carrier.sell(shipments.steps.labels.purchase_of(late)))
     await shipments.void(shipment)
 
     assert await labels(shipments, shipment) == [LabelStatus.VOIDED]

@@ -1,0 +1,275 @@
+"""Labels are bought, given back and tracked: what takes a carrier. Why repetition is harmless: steps.py.
+
+Many shipments go through at once: written down together before the carrier is asked, asked for side by side, and
+settled together. Whatever becomes of one of them, the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from chassis.clock import Clock
+from chassis.consumer import RetryLater
+from chassis.database import Database
+from chassis.errors import Fault
+from chassis.ids import IdMaker
+from chassis.logs import log
+from chassis.pipeline import Pipeline
+from services.shipments import labeling, purchasing, voiding
+from services.shipments.carriers.port import (
+    Carrier,
+    CarrierFailure,
+    CarrierRefused,
+    Label,
+    OutcomeUnknown,
+    Purchase,
+    Sold,
+    Tracking,
+)
+from services.shipments.domain import Line, Parcel, Shipment
+from services.shipments.events import Announcer
+from services.shipments.labeling import Begun, Ended, LabelTask, Settled
+from services.shipments.store import ShipmentKey
+
+T = TypeVar("T")
+
+# What a lease lasts longer than the carrier may take: time to write the outcome down, and for clocks to differ.
+LEASE_MARGIN = timedelta(seconds=5)
+# Labels under way at once, of one taker. All are asked for as soon as they are begun, or their leases would run out.
+AT_ONCE_MAX = 16
+# Whoever has an answer waits no longer for those who have none.
+SETTLE_EVERY_S = 0.1
+# What has not begun by then comes again. With a carrier's time it must stay below what a consumer lets (ack_wait).
+BEGIN_WITHIN_S = 3.0
+
+Left = Mapping[ShipmentKey, str]
+"""The shipments that must be taken up again, and why."""
+
+
+@dataclass(frozen=True)
+class LabelSteps:
+    database: Database
+    carrier: Carrier
+    announcer: Announcer
+    clock: Clock
+    new_id: IdMaker
+    nudge: Callable[[], None]
+
+    async def buy_all(self, keys: Sequence[ShipmentKey]) -> Left:
+        """Buys what labels of shipments are missing, one after the other of each."""
+        purchases = _Work(self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel)
+        return await _Round(purchases, keys).run()
+
+    async def void_all(self, keys: Sequence[ShipmentKey]) -> Left:
+        """Gives back the labels of shipments that serve nobody, one after the other of each."""
+        voids = _Work(self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
+        return await _Round(voids, keys).run()
+
+    async def track(self, parcel: Parcel) -> Tracking:
+        """Raises RetryLater when the carrier cannot tell."""
+        outcome = await _answer(self.carrier.track(_sold(parcel)), self._ends_at_s())
+        if isinstance(outcome, CarrierFailure):
+            raise RetryLater(outcome.code)
+        return outcome
+
+    def purchase_of(self, task: LabelTask) -> Purchase:
+        """What the carrier is asked for."""
+        shipment, parcel = task.shipment, task.parcel
+        assert parcel.attempt is not None
+        return Purchase(
+            attempt_key=parcel.attempt.key,
+            reference=parcel.reference,
+            order_id=shipment.order_id,
+            ship_from=parcel.warehouse,
+            ship_to=shipment.ship_to,
+            service=self.carrier.choose_service(shipment.carrier_hint),
+            lines=[Line(held.sku, held.qty) for held in shipment.allocations if held.warehouse == parcel.warehouse],
+        )
+
+    async def _begin_purchases(self, keys: Sequence[ShipmentKey]) -> Begun:
+        return await self._begin(labeling.begin_purchases, keys)
+
+    async def _begin_voids(self, keys: Sequence[ShipmentKey]) -> Begun:
+        return await self._begin(labeling.begin_voids, keys)
+
+    async def _begin(self, begin: Callable[..., Awaitable[Begun]], keys: Sequence[ShipmentKey]) -> Begun:
+        lease = self.carrier.answers_within + LEASE_MARGIN
+        return await self._commit(
+            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, now=self.clock())
+        )
+
+    async def _find_or_buy(self, task: LabelTask) -> Label | CarrierFailure:
+        """Asks for the label where it may have been bought, and buys it where it was not."""
+        ends_at_s = self._ends_at_s()
+        if task.sent_at is not None:
+            found = await _answer(self._find(task, task.sent_at), ends_at_s)
+            if found is not None:
+                return found
+            await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
+        return await _answer(self.carrier.buy(self.purchase_of(task)), ends_at_s)
+
+    async def _void_or_find(self, task: LabelTask) -> Label | CarrierFailure | None:
+        if task.is_void:
+            return await _answer(self.carrier.void(_sold(task.parcel)), self._ends_at_s())
+        assert task.sent_at is not None
+        return await _answer(self._find(task, task.sent_at), self._ends_at_s())
+
+    async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
+        try:
+            found = await self.carrier.find_by_reference(task.parcel.reference)
+        except CarrierFailure as trouble:  # not asked is not the same as not bought
+            raise OutcomeUnknown(trouble.message) from trouble
+        if found is None and self.clock() < sent_at + self.carrier.answers_within + self.carrier.settles_after:
+            raise OutcomeUnknown("The carrier does not know the label yet.")
+        return found
+
+    async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
+        settled = await self._commit(
+            lambda p: labeling.settle_purchases(p, ended, announcer=self.announcer, now=self.clock())
+        )
+        for one, left in zip(ended, settled, strict=True):
+            reference, stands = one.task.parcel.reference, left.shipment.parcel(one.task.parcel.number).tracking_number
+            if isinstance(one.outcome, Label) and one.outcome.tracking_number != stands:
+                log.error("label.surplus", reference=reference, tracking_number=one.outcome.tracking_number)
+            log.info("label.purchase_ended", reference=reference, code=_code(one.outcome), status=left.shipment.status)
+        return settled
+
+    async def _settle_voids(self, ended: Sequence[Ended]) -> Sequence[Settled]:
+        settled = await self._commit(
+            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, now=self.clock())
+        )
+        for one, left in zip(ended, settled, strict=True):
+            reference = one.task.parcel.reference
+            log.info("label.void_ended", reference=reference, code=_code(one.outcome))
+            if isinstance(one.outcome, CarrierRefused) and left.counted:
+                log.error("label.not_taken_back", reference=reference, cause=str(one.outcome))
+        return settled
+
+    def _ends_at_s(self) -> float:
+        return asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()
+
+    async def _commit(self, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
+        result = await self.database.run_pipelined(operation)
+        self.nudge()
+        return result
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with labels: the three parts of a round, and what of a shipment is left to do."""
+
+    begin: Callable[[Sequence[ShipmentKey]], Awaitable[Begun]]
+    ask: Callable[[LabelTask], Coroutine[Any, Any, Label | CarrierFailure | None]]
+    settle: Callable[[Sequence[Ended]], Awaitable[Sequence[Settled]]]
+    next_parcel: Callable[[Shipment], Parcel | None]
+
+
+class _Round:
+    """Shipments on their way: begun, asked for, settled, and begun again while there is more to do."""
+
+    def __init__(self, work: _Work, keys: Sequence[ShipmentKey]) -> None:
+        self._work = work
+        self._wanted = list(dict.fromkeys(keys))
+        self._asked: dict[asyncio.Task[Label | CarrierFailure | None], LabelTask] = {}
+        self._left: dict[ShipmentKey, str] = {}
+        self._broken: list[Exception] = []
+        self._begins_until_s = asyncio.get_running_loop().time() + BEGIN_WITHIN_S
+
+    async def run(self) -> Left:
+        """Raises what broke on the way, after all others went through."""
+        try:
+            while self._wanted or self._asked:
+                await self._begin_some()
+                await self._settle_some()
+        finally:
+            for asked in self._asked:  # a round that is given up: nobody is left to hear an answer
+                asked.cancel()
+            await asyncio.gather(*self._asked, return_exceptions=True)
+        if self._broken:
+            raise self._broken[0]
+        return self._left
+
+    async def _begin_some(self) -> None:
+        free = AT_ONCE_MAX - len(self._asked)
+        some, self._wanted = self._wanted[:free], self._wanted[free:]
+        if not some:
+            return
+        if asyncio.get_running_loop().time() > self._begins_until_s:
+            self._left.update(dict.fromkeys([*some, *self._wanted], "more than fits in one go"))
+            self._wanted = []
+            return
+        try:
+            begun = await self._work.begin(some)
+        except Exception as error:  # noqa: BLE001 - raised when those that were begun before are settled
+            self._broken.append(error)
+            self._wanted = []
+            return
+        self._left.update(dict.fromkeys(begun.leased, "somebody is at the label"))
+        self._asked.update({asyncio.create_task(self._work.ask(task)): task for task in begun.tasks})
+
+    async def _settle_some(self) -> None:
+        """Those that have their answer: all, or those who are quick."""
+        if not self._asked:
+            return
+        answered, _ = await asyncio.wait(self._asked, timeout=SETTLE_EVERY_S)
+        ended = []
+        for asked in answered:
+            task = self._asked.pop(asked)
+            try:
+                ended.append(Ended(task, asked.result()))
+            except RetryLater as trouble:
+                self._left[task.key] = str(trouble)
+            except Exception as error:  # noqa: BLE001 - its neighbours go on
+                self._broken.append(error)
+        if ended:
+            await self._write_down(ended)
+
+    async def _write_down(self, ended: Sequence[Ended]) -> None:
+        try:
+            settled = await self._work.settle(ended)
+        except Fault as fault:  # the database is away, from each of them
+            self._broken.append(fault)
+        except Exception as error:  # noqa: BLE001 - alone it turns out whose fault it is
+            if len(ended) == 1:
+                self._broken.append(error)
+            else:
+                for one in ended:
+                    await self._write_down([one])
+        else:
+            for one, left in zip(ended, settled, strict=True):
+                self._go_on(one, left.shipment)
+
+    def _go_on(self, ended: Ended, shipment: Shipment) -> None:
+        if self._work.next_parcel(shipment) is None:
+            return
+        if isinstance(ended.outcome, CarrierFailure) and not isinstance(ended.outcome, CarrierRefused):
+            self._left[ended.task.key] = ended.outcome.code
+        else:
+            self._wanted.append(ended.task.key)
+
+
+async def _answer(asked: Awaitable[T], ends_at_s: float) -> T | CarrierFailure:
+    """What the carrier says until then, in seconds of the event loop's clock."""
+    try:
+        async with asyncio.timeout_at(ends_at_s):
+            return await asked
+    except TimeoutError:
+        return OutcomeUnknown("The carrier did not answer in time.")
+    except CarrierFailure as failure:
+        return failure
+    except Exception:  # noqa: BLE001 - a defect of the adapter must end as any trouble does: tried again, then failed
+        log.exception("carrier.broke_off")
+        return OutcomeUnknown("The carrier's answer could not be read.")
+
+
+def _sold(parcel: Parcel) -> Sold:
+    assert parcel.tracking_number is not None
+    return Sold(parcel.reference, parcel.tracking_number)
+
+
+def _code(outcome: Label | CarrierFailure | None) -> str:
+    return outcome.code if isinstance(outcome, CarrierFailure) else "ok"
