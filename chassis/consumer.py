@@ -107,9 +107,7 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - one by one it turns out whose fault it is
             log.info("events.taken_apart", consumer=self._spec.name, count=len(messages), cause=str(error)[:200])
         else:
-            failpoints.reach(f"{self._spec.name}.handled")
-            for message in messages:
-                await message.ack()
+            await self._ack(messages)
             return
         for message in messages:
             await self._settle(message)
@@ -141,7 +139,11 @@ class Consumer:
         if trouble:
             await _again(message, deliveries, trouble)
         else:
-            failpoints.reach(f"{self._spec.name}.handled")
+            await self._ack([message])
+
+    async def _ack(self, messages: Sequence[Msg]) -> None:
+        failpoints.reach(f"{self._spec.name}.handled")
+        for message in messages:
             await message.ack()
 
     def _events_of_ours(self, message: Msg) -> Sequence[events_pb2.Event]:

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from chassis import trace, wire
+from chassis import failpoints, trace, wire
 from chassis.clock import pause
 from chassis.ids import IdMaker
 from chassis.jetstream import Nats
@@ -198,6 +198,7 @@ class Relay:
         outcomes = await asyncio.gather(*(self._publish_lane(lane, slots) for lane in lanes))
         ids = [row.id for lane, outcome in zip(lanes, outcomes, strict=True) for row in lane[: outcome.count]]
         if ids:
+            failpoints.reach("relay.published")
             await connection.execute(_MARK, {"ids": ids})
             log.info("events.published", count=len(ids), of=len(rows))
         self._set_aside([outcome for outcome in outcomes if outcome.stuck is not None])

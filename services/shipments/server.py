@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, wire
+from chassis import failpoints, idempotency, wire
 from chassis.errors import Fault, FieldFault
 from chassis.rpc import Context
 from services.shipments import labels, operations
@@ -43,6 +43,7 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         reply, replayed = await idempotency.run_once(
             self._database, claim, create, reply_type=shipments_pb2.CreateShipmentReply, now=now
         )
+        failpoints.reach("shipments.created")
         self._steps.nudge()
         reply.replayed = replayed
         return reply
@@ -112,6 +113,7 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         reply, replayed = await idempotency.run_once(
             self._database, claim, tell, reply_type=shipments_pb2.ShipmentReply, now=now
         )
+        failpoints.reach("shipments.end_kept")
         reply.replayed = replayed
         return reply
 

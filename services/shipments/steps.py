@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import rpc, wire
+from chassis import failpoints, rpc, wire
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.database import Database
@@ -68,7 +68,9 @@ class Steps:
         if shipment is None or Fact.STOCK_HELD not in TRANSITIONS[shipment.status]:
             return  # its stock moves it no more
         request = inventory_pb2.AllocateRequest(requests=[stock_request(shipment)])
+        failpoints.reach("shipments.allocate_begun")
         [outcome] = (await rpc.call(self.inventory.Allocate, request)).outcomes
+        failpoints.reach("shipments.allocate_answered")
         if outcome.HasField("refusal"):
             raise from_message(outcome.refusal)
         await self.follow_stock(tenant_id, outcome.allocation)
@@ -80,10 +82,12 @@ class Steps:
                 tx, tenant_id, allocation.request_id, _stock(allocation), announcer=self.announcer, now=self.clock()
             )
         )
+        failpoints.reach("shipments.stock_followed")
 
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Buys what labels are missing, one after the other. Raises RetryLater when the carrier is in trouble."""
         while (task := await self._begin_purchase(tenant_id, shipment_id)) is not None:
+            failpoints.reach("shipments.purchase_begun")
             outcome = await self._find_or_buy(task)
             await self._settle_purchase(task, outcome)
 
@@ -109,7 +113,11 @@ class Steps:
         if shipment is None or shipment.status is not Status.LABEL_READY:
             return
         request = inventory_pb2.DispatchRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Dispatch, request))
+        failpoints.reach("shipments.dispatch_begun")
+        allocation = await rpc.call(self.inventory.Dispatch, request)
+        failpoints.reach("shipments.dispatch_answered")
+        await self.follow_stock(tenant_id, allocation)
+        failpoints.reach("shipments.dispatch_followed")
 
     async def track(self, tenant_id: str, shipment_id: str) -> None:
         """Asks the carrier whether a shipment that has left is there. Raises RetryLater when it cannot tell."""
@@ -119,19 +127,28 @@ class Steps:
         for parcel in shipment.current_parcels:
             if await self._ask_whereabouts(parcel) is not Tracking.DELIVERED:
                 return
+        failpoints.reach("shipments.arrived")
         await self._commit(
             lambda tx: operations.deliver(tx, tenant_id, shipment_id, announcer=self.announcer, now=self.clock())
         )
+        failpoints.reach("shipments.delivered")
 
     async def release_stock(self, tenant_id: str, shipment_id: str) -> None:
         """Gives back what is held for a shipment that has ended, and notes that inventory has answered."""
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
+        failpoints.reach("shipments.release_begun")
         await rpc.call(self.inventory.Release, request)
+        failpoints.reach("shipments.release_answered")
         await self.database.run(lambda tx: store.mark_stock_given_back(tx, tenant_id, shipment_id))
+        failpoints.reach("shipments.release_marked")
 
     async def _end_allocation(self, tenant_id: str, shipment_id: str) -> None:
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock(tenant_id, await rpc.call(self.inventory.Release, request))
+        failpoints.reach("shipments.cancel_asked")
+        allocation = await rpc.call(self.inventory.Release, request)
+        failpoints.reach("shipments.cancel_answered")
+        await self.follow_stock(tenant_id, allocation)
+        failpoints.reach("shipments.cancel_followed")
 
     async def _begin_purchase(self, tenant_id: str, shipment_id: str) -> LabelTask | None:
         return await self._commit(
@@ -159,8 +176,11 @@ class Steps:
         )
 
     async def _void(self, task: LabelTask) -> None:
+        failpoints.reach("shipments.void_begun")
         outcome = await _answer(self.carrier.void(_sold(task.parcel)), self._ends_at_s())
+        failpoints.reach("shipments.void_answered")
         was_ours = await self.database.run(lambda tx: operations.settle_void(tx, task, outcome, self.clock()))
+        failpoints.reach("shipments.void_settled")
         code = outcome.code if outcome is not None else "ok"
         log.info("label.void_ended", reference=task.parcel.reference, code=code)
         if isinstance(outcome, CarrierRefused):
@@ -171,10 +191,13 @@ class Steps:
 
     async def _search(self, task: LabelTask) -> None:
         assert task.sent_at is not None
+        failpoints.reach("shipments.search_begun")
         outcome = await _answer(self._find(task, task.sent_at), self._ends_at_s())
+        failpoints.reach("shipments.search_answered")
         await self._commit(
             lambda tx: operations.settle_search(tx, task, outcome, announcer=self.announcer, now=self.clock())
         )
+        failpoints.reach("shipments.search_settled")
         if isinstance(outcome, CarrierFailure):
             raise RetryLater(outcome.code)
 
@@ -195,6 +218,7 @@ class Steps:
             if found is not None:
                 return found
             await self._commit(lambda tx: operations.send_again(tx, task, self.clock()))
+            failpoints.reach("shipments.sent_again")
         return await _answer(self._buy(task), ends_at_s)
 
     async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
@@ -207,7 +231,9 @@ class Steps:
         return found
 
     async def _buy(self, task: LabelTask) -> Label:
-        return await self.carrier.buy(self.purchase_of(task))
+        label = await self.carrier.buy(self.purchase_of(task))
+        failpoints.reach("shipments.label_sold")
+        return label
 
     def purchase_of(self, task: LabelTask) -> Purchase:
         """What the carrier is asked for."""
@@ -227,6 +253,7 @@ class Steps:
         shipment = await self._commit(
             lambda tx: operations.settle_purchase(tx, task, outcome, announcer=self.announcer, now=self.clock())
         )
+        failpoints.reach("shipments.purchase_settled")
         stands = shipment.parcel(task.parcel.number).tracking_number
         if isinstance(outcome, Label) and outcome.tracking_number != stands:
             log.error("label.surplus", reference=task.parcel.reference, tracking_number=outcome.tracking_number)
