@@ -84,6 +84,7 @@ class Consumer:
                     js = await self._nats.jetstream()
                     subscription = await js.pull_subscribe_bind(self._spec.name, self._spec.stream)
                 messages = await subscription.fetch(1, timeout=FETCH_S)
+                failpoints.reach(f"{self._spec.name}.taken")
                 if self._together is None:
                     await self._settle(messages[0])
                 else:
