@@ -97,6 +97,7 @@ class Consumer:
                     js = await self._nats.jetstream()
                     subscription = await js.pull_subscribe_bind(self._spec.name, self._spec.stream)
                 messages = await subscription.fetch(1, timeout=FETCH_S)
+                failpoints.reach(f"{self._spec.name}.taken")
                 if self._together is None:
                     await self._settle(messages[0])
                 else:
@@ -122,9 +123,8 @@ class Consumer:
         except Exception as error:  # noqa: BLE001 - one by one it turns out whose fault it is
             log.info("events.taken_apart", consumer=self._spec.name, count=len(messages), cause=str(error)[:200])
         else:
-            failpoints.reach(f"{self._spec.name}.handled")
             for message, of_message in zip(messages, carried, strict=True):
-                await _ack_or_again(message, [troubles[event.id] for event in of_message if event.id in troubles])
+                await self._end(message, [troubles[event.id] for event in of_message if event.id in troubles])
             return
         for message in messages:
             await self._settle(message)
@@ -159,8 +159,12 @@ class Consumer:
                 trouble = await self._try(message, event, deliveries) or trouble
                 if len(events) > 1:
                     await _go_on_with([message])
-        if trouble:
-            await _again(message, deliveries, trouble)
+        await self._end(message, [trouble] if trouble else [])
+
+    async def _end(self, message: Msg, troubles: Sequence[str]) -> None:
+        """Its effects are committed, or trouble sends it back."""
+        if troubles:
+            await _again(message, message.metadata.num_delivered, troubles[0])
         else:
             failpoints.reach(f"{self._spec.name}.handled")
             await message.ack()
@@ -251,13 +255,6 @@ def _storable(error: str) -> str:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _ack_or_again(message: Msg, troubles: Sequence[str]) -> None:
-    if troubles:
-        await _again(message, message.metadata.num_delivered, troubles[0])
-    else:
-        await message.ack()
 
 
 async def _again(message: Msg, deliveries: int, cause: str) -> None:

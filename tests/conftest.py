@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from cli.local.children import Child, Process
-from cli.local.home import keep_secrets, make_secrets, open_home
+from cli.local.home import make_secrets
 from cli.local.processes import NATS, POSTGRES
-from cli.local.stack import Stack, choose_ports
+from cli.local.stack import Stack
 from cli.local.system import System
 from cli.provision import DatabaseUrls, provision
-from tests.running import RunningStack, create_key
+from tests.running import RunningStack, create_key, stack_in
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +63,7 @@ async def databases(postgres: str, role_passwords: Mapping[str, str]) -> Mapping
 @pytest.fixture(scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningStack]:
     """The whole system on free ports, run from the table that `skutrail up` runs."""
-    system = System(_stack_in(tmp_path_factory.mktemp("stack")), report=print)
+    system = System(stack_in(tmp_path_factory.mktemp("stack")), report=print)
     try:
         await system.start()
         yield RunningStack(system, key=await create_key(system.stack, "local"))
@@ -71,13 +71,8 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runni
         await system.stop()
 
 
-def _stack_in(folder: Path) -> Stack:
-    home = open_home(folder)
-    return Stack(home=home, secrets=keep_secrets(home), ports=choose_ports())
-
-
 async def _running(process: Process, folder: Path) -> AsyncIterator[Stack]:
-    stack = _stack_in(folder)
+    stack = stack_in(folder)
     child = Child(process, stack)
     assert process.prepare is not None
     await process.prepare(stack)

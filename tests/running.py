@@ -2,8 +2,10 @@
 
 import signal
 from dataclasses import dataclass
+from pathlib import Path
 
-from cli.local.stack import Stack
+from cli.local.home import keep_secrets, open_home
+from cli.local.stack import Stack, choose_ports
 from cli.local.system import System
 from gateway import keys
 from gateway.keys import Mode
@@ -44,6 +46,12 @@ class RunningStack:
 
     def log(self, name: str) -> str:
         return self.system.children[name].log_file.read_text()
+
+
+def stack_in(folder: Path) -> Stack:
+    """A stack of its own, on free ports."""
+    home = open_home(folder)
+    return Stack(home=home, secrets=keep_secrets(home), ports=choose_ports())
 
 
 async def create_key(stack: Stack, account: str, *, mode: Mode = "test", limit: Limit | None = None) -> str:

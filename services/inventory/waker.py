@@ -60,6 +60,7 @@ class Waker:
         """Ends a batch of the requests whose time is over; returns how many."""
         ended = await self._database.run_pipelined(lambda p: allocating.expire_due(p, self._clock, self._new_id))
         if ended:
+            failpoints.reach("inventory.expired")
             self._relay.nudge()
             log.info("requests.expired", count=ended)
         return ended

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from chassis import failpoints
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.database import Database
@@ -91,7 +92,10 @@ class LabelSteps:
         )
 
     async def _begin_purchases(self, keys: Sequence[ShipmentKey]) -> Begun:
-        return await self._begin(labeling.begin_purchases, keys)
+        begun = await self._begin(labeling.begin_purchases, keys)
+        if begun.tasks:
+            failpoints.reach("shipments.purchase_begun")
+        return begun
 
     async def _begin_voids(self, keys: Sequence[ShipmentKey]) -> Begun:
         return await self._begin(labeling.begin_voids, keys)
@@ -110,13 +114,25 @@ class LabelSteps:
             if found is not None:
                 return found
             await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
-        return await _answer(self.carrier.buy(self.purchase_of(task)), ends_at_s)
+            failpoints.reach("shipments.sent_again")
+        return await _answer(self._buy(task), ends_at_s)
+
+    async def _buy(self, task: LabelTask) -> Label:
+        label = await self.carrier.buy(self.purchase_of(task))
+        failpoints.reach("shipments.label_sold")
+        return label
 
     async def _void_or_find(self, task: LabelTask) -> Label | CarrierFailure | None:
         if task.is_void:
-            return await _answer(self.carrier.void(_sold(task.parcel)), self._ends_at_s())
+            failpoints.reach("shipments.void_begun")
+            voided = await _answer(self.carrier.void(_sold(task.parcel)), self._ends_at_s())
+            failpoints.reach("shipments.void_answered")
+            return voided
         assert task.sent_at is not None
-        return await _answer(self._find(task, task.sent_at), self._ends_at_s())
+        failpoints.reach("shipments.search_begun")
+        found = await _answer(self._find(task, task.sent_at), self._ends_at_s())
+        failpoints.reach("shipments.search_answered")
+        return found
 
     async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
         try:
@@ -131,6 +147,7 @@ class LabelSteps:
         settled = await self._commit(
             lambda p: labeling.settle_purchases(p, ended, announcer=self.announcer, now=self.clock())
         )
+        failpoints.reach("shipments.purchase_settled")
         for one, left in zip(ended, settled, strict=True):
             reference, stands = one.task.parcel.reference, left.shipment.parcel(one.task.parcel.number).tracking_number
             if isinstance(one.outcome, Label) and one.outcome.tracking_number != stands:
@@ -142,6 +159,10 @@ class LabelSteps:
         settled = await self._commit(
             lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, now=self.clock())
         )
+        if any(one.task.is_void for one in ended):
+            failpoints.reach("shipments.void_settled")
+        else:
+            failpoints.reach("shipments.search_settled")
         for one, left in zip(ended, settled, strict=True):
             reference = one.task.parcel.reference
             log.info("label.void_ended", reference=reference, code=_code(one.outcome))

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import idempotency, trace, wire
+from chassis import failpoints, idempotency, trace, wire
 from chassis.errors import Fault, FieldFault
 from chassis.rpc import Context
 from services.shipments import labels, operations
@@ -36,6 +36,7 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
     ) -> shipments_pb2.CreateShipmentReply:
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         reply = await self._writer.create(Wish(_requested(request), claim, trace.current()))
+        failpoints.reach("shipments.created")
         self._steps.nudge()
         return reply
 
@@ -104,6 +105,7 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         reply, replayed = await idempotency.run_once(
             self._database, claim, tell, reply_type=shipments_pb2.ShipmentReply, now=now
         )
+        failpoints.reach("shipments.end_kept")
         reply.replayed = replayed
         return reply
 

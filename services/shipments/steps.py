@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import rpc, wire
+from chassis import failpoints, rpc, wire
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.database import Database
@@ -68,7 +68,9 @@ class Steps:
 
     async def _allocate_some(self, shipments: Sequence[Shipment]) -> None:
         request = inventory_pb2.AllocateRequest(requests=[stock_request(shipment) for shipment in shipments])
+        failpoints.reach("shipments.allocate_begun")
         outcomes = (await rpc.call(self.inventory.Allocate, request)).outcomes
+        failpoints.reach("shipments.allocate_answered")
         told = zip(shipments, outcomes, strict=True)
         await self.follow_stock([(one.tenant_id, out.allocation) for one, out in told if out.HasField("allocation")])
         for outcome in outcomes:
@@ -79,6 +81,7 @@ class Steps:
         """Applies what inventory says it holds for shipments of tenants."""
         heard = [((tenant_id, allocation.request_id), _stock(allocation)) for tenant_id, allocation in news]
         await self._commit(lambda tx: operations.follow_stock(tx, heard, announcer=self.announcer, clock=self.clock))
+        failpoints.reach("shipments.stock_followed")
 
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
         """Buys what labels are missing, one after the other. Raises RetryLater when the carrier is in trouble."""
@@ -105,7 +108,11 @@ class Steps:
         if shipment is None or shipment.status is not Status.LABEL_READY:
             return
         request = inventory_pb2.DispatchRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock([(tenant_id, await rpc.call(self.inventory.Dispatch, request))])
+        failpoints.reach("shipments.dispatch_begun")
+        allocation = await rpc.call(self.inventory.Dispatch, request)
+        failpoints.reach("shipments.dispatch_answered")
+        await self.follow_stock([(tenant_id, allocation)])
+        failpoints.reach("shipments.dispatch_followed")
 
     async def track(self, tenant_id: str, shipment_id: str) -> None:
         """Asks the carrier whether a shipment that has left is there. Raises RetryLater when it cannot tell."""
@@ -115,19 +122,28 @@ class Steps:
         for parcel in shipment.current_parcels:
             if await self.labels.track(parcel) is not Tracking.DELIVERED:
                 return
+        failpoints.reach("shipments.arrived")
         await self._commit(
             lambda tx: operations.deliver(tx, tenant_id, shipment_id, announcer=self.announcer, now=self.clock())
         )
+        failpoints.reach("shipments.delivered")
 
     async def release_stock(self, tenant_id: str, shipment_id: str) -> None:
         """Gives back what is held for a shipment that has ended, and notes that inventory has answered."""
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
+        failpoints.reach("shipments.release_begun")
         await rpc.call(self.inventory.Release, request)
+        failpoints.reach("shipments.release_answered")
         await self.database.run(lambda tx: store.mark_stock_given_back(tx, tenant_id, shipment_id))
+        failpoints.reach("shipments.release_marked")
 
     async def _end_allocation(self, tenant_id: str, shipment_id: str) -> None:
         request = inventory_pb2.ReleaseRequest(tenant_id=tenant_id, request_id=shipment_id)
-        await self.follow_stock([(tenant_id, await rpc.call(self.inventory.Release, request))])
+        failpoints.reach("shipments.cancel_asked")
+        allocation = await rpc.call(self.inventory.Release, request)
+        failpoints.reach("shipments.cancel_answered")
+        await self.follow_stock([(tenant_id, allocation)])
+        failpoints.reach("shipments.cancel_followed")
 
     async def _commit(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         result = await self.database.run(operation)

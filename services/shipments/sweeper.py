@@ -16,7 +16,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import trace
+from chassis import failpoints, trace
 from chassis.clock import Clock, pause
 from chassis.consumer import RetryLater
 from chassis.database import Database
@@ -98,6 +98,7 @@ class Sweeper:
         for taken in range(BATCH_MAX):
             if self._stopping.is_set() or (shipment := await self._next(name)) is None:
                 return taken
+            failpoints.reach("shipments.taken_up")
             with trace.follow("", "", tenant_id=shipment[0]):
                 await self._take_up(name, *shipment)
         return BATCH_MAX

@@ -28,6 +28,7 @@ class Entry:
     qty: int
     balance: int
     created_at: datetime
+    reference: str | None = None
 
     @property
     def place(self) -> Place:
@@ -66,6 +67,7 @@ class Parcel:
     warehouse: str
     label_status: str
     tracking_number: str | None
+    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,11 @@ def faults_of_the_ledger(books: Books, acknowledged: Mapping[str, Mapping[str, A
         entry, told = recorded[entry_id], acknowledged[entry_id]
         if (*entry.place, entry.qty, entry.balance) != tuple(told[k] for k in ("sku", "warehouse", "qty", "balance")):
             yield f"recorded {entry}, told {told}"
-    yield from _faults_of_chains(books)
+    yield from faults_of_chains(books)
 
 
-def _faults_of_chains(books: Books) -> Iterator[str]:
+def faults_of_chains(books: Books) -> Iterator[str]:
+    """Chains, balances and open holds, held against each other."""
     held: Counter[Place] = Counter()
     for hold in books.holds:
         held[hold.sku, hold.warehouse] += hold.open
@@ -203,10 +206,14 @@ def faults_of_events(books: Books, delivered: Mapping[str, Mapping[str, Any]]) -
         yield f"{books.parked} events were parked"
 
 
-_ENTRIES = "SELECT id, sku, warehouse, seq, qty, balance, created_at FROM ledger_entry WHERE tenant_id = %(tenant)s"
+_ENTRIES = """
+    SELECT id, sku, warehouse, seq, qty, balance, created_at, reference FROM ledger_entry WHERE tenant_id = %(tenant)s
+"""
 _BALANCES = "SELECT sku, warehouse, on_hand, held, seq FROM balance WHERE tenant_id = %(tenant)s"
 _HOLDS = "SELECT request_id, sku, warehouse, open FROM hold WHERE tenant_id = %(tenant)s"
 _SHIPMENTS = "SELECT id, order_id, status, line_items, allocations FROM shipment WHERE tenant_id = %(tenant)s"
-_PARCELS = "SELECT shipment_id, warehouse, label_status, tracking_number FROM parcel WHERE tenant_id = %(tenant)s"
+_PARCELS = """
+    SELECT shipment_id, warehouse, label_status, tracking_number, reference FROM parcel WHERE tenant_id = %(tenant)s
+"""
 _LABELS = "SELECT count(*) AS count FROM label WHERE tenant_id = %(tenant)s"
 _PARKED = "SELECT count(*) AS count FROM parked_event"

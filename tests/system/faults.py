@@ -2,11 +2,14 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import psutil
 
+from cli.local.children import Child
 from cli.local.stack import LOOPBACK
 from cli.local.supervisor import keep_running
 from tests.running import RunningStack
@@ -48,6 +51,40 @@ async def away(stack: RunningStack, name: str, number: signal.Signals) -> AsyncI
         yield
     finally:
         await stack.restart(name)
+
+
+@asynccontextmanager
+async def armed(stack: RunningStack, name: str, failpoint: str) -> AsyncIterator[asyncio.Task[float]]:
+    """A process that dies at a failpoint, once, and is started again as it always was.
+
+    The task ends when it is healthy again, with the instant of its death (time.monotonic()); behind the block it is
+    healthy in any case.
+    """
+    await stack.kill(name)
+    child = stack.system.children[name]
+    unarmed = child.process
+    *python, module = unarmed.command(child.stack)
+    child.process = replace(unarmed, command=lambda _: (*python, "tests.system.armed", failpoint, module))
+    await child.start()
+    child.process = unarmed
+    dying = asyncio.create_task(_start_again(child))
+    try:
+        await child.wait_healthy()
+        yield dying
+    finally:
+        dying.cancel()
+        await asyncio.wait([dying])
+        if dying.cancelled() or dying.exception():
+            await stack.restart(name)
+
+
+async def _start_again(child: Child) -> float:
+    code = await child.wait_ended()
+    died = time.monotonic()
+    assert code == -signal.SIGKILL, child.describe_end()
+    await child.start()
+    await child.wait_healthy()
+    return died
 
 
 async def listens(stack: RunningStack, name: str) -> bool:

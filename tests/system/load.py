@@ -139,12 +139,13 @@ class Load:
             answer = await question
         except (aiohttp.ClientError, TimeoutError, OSError):
             answer = None
-        outcome = _outcome(answer)
+        outcome = outcome_of(answer)
         self.tries.append(Try(kind, outcome, began, time.monotonic()))
         return None if outcome is Outcome.UNKNOWN else answer
 
 
-def _outcome(answer: Answer | None) -> Outcome:
+def outcome_of(answer: Answer | None) -> Outcome:
+    """What a caller may conclude; of no answer as of one that says nothing."""
     if answer is None or answer.status in (429, 500, 503, 504) or answer.code == "idempotency_key_in_use":
         return Outcome.UNKNOWN
     return Outcome.OK if answer.status < 300 else Outcome.REFUSED
