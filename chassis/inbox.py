@@ -3,16 +3,17 @@
 JetStream's own deduplication forgets after minutes; this table is the guarantee.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 RETENTION = timedelta(days=14)  # longer than the streams keep a message
 
 _CLAIM = text("""
-    INSERT INTO inbox (consumer, event_id) SELECT :consumer, * FROM unnest(CAST(:event_ids AS text[]))
+    INSERT INTO inbox (consumer, event_id) SELECT CAST(:consumer AS text), * FROM unnest(CAST(:event_ids AS text[]))
     ON CONFLICT DO NOTHING RETURNING event_id
 """)
 
@@ -26,14 +27,13 @@ _PURGE = text("""
 
 async def claim(tx: AsyncConnection, consumer: str, event_id: str) -> bool:
     """True the first time this consumer sees the event."""
-    return event_id in await claim_many(tx, consumer, [event_id])
+    return (await tx.execute(*claiming(consumer, [event_id]))).first() is not None
 
 
-async def claim_many(tx: AsyncConnection, consumer: str, event_ids: Iterable[str]) -> set[str]:
-    """Those of the events that this consumer sees for the first time."""
+def claiming(consumer: str, event_ids: Iterable[str]) -> tuple[TextClause, Mapping[str, Any]]:
+    """The statement whose rows are those of the events that this consumer sees for the first time."""
     # In one order for all: two that claim the same events must not deadlock.
-    rows = await tx.execute(_CLAIM, {"consumer": consumer, "event_ids": sorted(event_ids)})
-    return {row.event_id for row in rows}
+    return _CLAIM, {"consumer": consumer, "event_ids": sorted(event_ids)}
 
 
 async def purge(tx: AsyncConnection, now: datetime, limit: int) -> int:

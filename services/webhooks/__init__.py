@@ -7,7 +7,8 @@ Publishes nothing; it speaks to the world by HTTP.
 Listens   to inventory.*, shipment.* and order.*: each event becomes one delivery per matching subscription.
 
 Must always hold
-- an event reaches each subscription that was active when it was handled: at least once, under one webhook-id
+- an event reaches each subscription that was active when it was handled, and there when it happened: at least once,
+  under one webhook-id
 - one delivery per (subscription, event); a delivery that ended stays ended
 - an attempt is made only where the subscription was active as its delivery was claimed; a deleted one is found no more
 - the bytes that are stored are signed and sent, unchanged on every attempt

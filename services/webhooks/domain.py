@@ -45,6 +45,22 @@ class Subscription:
     created_at: datetime
 
 
+# An event is dated by the clock of its service, a subscription by ours.
+CLOCKS_DIFFER_MAX = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A subscription that names an event."""
+
+    id: str
+    created_at: datetime
+
+    def may_hear_of(self, occurred_at: datetime) -> bool:
+        """Not of what happened before it was made."""
+        return occurred_at > self.created_at - CLOCKS_DIFFER_MAX
+
+
 class Status(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"

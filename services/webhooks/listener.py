@@ -28,8 +28,8 @@ class Listener:
 
     async def fan_out(self, events: Sequence[events_pb2.Event]) -> None:
         try:
-            written = await self._database.run(
-                lambda tx: operations.fan_out(tx, events, now=self._clock(), make_id=self._make_id)
+            written = await self._database.run_pipelined(
+                lambda pipeline: operations.fan_out(pipeline, events, now=self._clock(), make_id=self._make_id)
             )
         except operations.TooManyDeliveries:
             middle = len(events) // 2

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import inbox, wire
 from chassis.errors import Fault, FieldFault
 from chassis.ids import IdMaker
+from chassis.pipeline import Pipeline
 from services.webhooks import events, signing, store, subscriptions
 from services.webhooks.addresses import Guard
 from services.webhooks.checks import faults_of, faults_of_change
@@ -135,27 +136,35 @@ def list_event_types() -> webhooks_pb2.ListEventTypesReply:
     return webhooks_pb2.ListEventTypesReply(event_types=types)
 
 
-async def fan_out(
-    tx: AsyncConnection, announced: Sequence[events_pb2.Event], *, now: datetime, make_id: IdMaker
-) -> int:
+async def fan_out(pipeline: Pipeline, announced: Sequence[events_pb2.Event], *, now: datetime, make_id: IdMaker) -> int:
     """Writes one delivery per event and matching subscription, once per event; returns how many.
+
+    An event of a tenant without any subscription leaves nothing behind, no claim either: should it come again, it is
+    too old for a subscription made meanwhile.
 
     Raises TooManyDeliveries, of more than one event, where a transaction would become too long.
     """
-    fresh = await inbox.claim_many(tx, INBOX, (event.id for event in announced))
-    first_seen = {event.id: event for event in announced if event.id in fresh}.values()
-    asked = await subscriptions.asked_by(tx, {(event.tenant_id, event.type) for event in first_seen})
+    [rows] = await pipeline.ask(subscriptions.listening({event.tenant_id for event in announced}))
+    listening = {row.tenant_id for row in rows}
+    heard = {event.id: event for event in announced if event.tenant_id in listening}
+    if not heard:
+        return 0
+    wanted = {(event.tenant_id, event.type) for event in heard.values()}
+    claimed, rows = await pipeline.ask(inbox.claiming(INBOX, heard), subscriptions.asking(wanted))
+    asked = subscriptions.asked_by(rows, wanted)
+    first_seen = [heard[row.event_id] for row in claimed]
     deliveries = [
-        Delivery(event.tenant_id, make_id("whd"), subscription_id, event.id)
+        Delivery(event.tenant_id, make_id("whd"), asking.id, event.id)
         for event in first_seen
-        for subscription_id in asked[event.tenant_id, event.type]
+        for asking in asked[event.tenant_id, event.type]
+        if asking.may_hear_of(wire.moment(event.occurred_at))
     ]
     if len(deliveries) > DELIVERIES_MAX and len(announced) > 1:
         raise TooManyDeliveries
     if deliveries:
-        heard = {delivery.event_id for delivery in deliveries}
-        await store.add_events(tx, [_stored(event) for event in first_seen if event.id in heard])
-        await store.add_deliveries(tx, deliveries, now=now)
+        delivered = {delivery.event_id for delivery in deliveries}
+        pipeline.tell(*store.adding_events([_stored(event) for event in first_seen if event.id in delivered]))
+        pipeline.tell(*store.adding_deliveries(deliveries, now=now))
     return len(deliveries)
 
 

@@ -1,14 +1,17 @@
 """What is remembered: events, deliveries, attempts. Queries only, no rules. Subscriptions are in subscriptions.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.webhooks.domain import Answer, Status, Verdict
+
+# A statement and its parameters, for the one that sends it along with others (chassis/pipeline.py).
+Query = tuple[TextClause, Mapping[str, Any]]
 
 _ADD_EVENTS = text("""
     INSERT INTO event (tenant_id, id, type, body, occurred_at)
@@ -19,8 +22,9 @@ _ADD_EVENTS = text("""
 
 _ADD_DELIVERIES = text("""
     INSERT INTO delivery (tenant_id, id, subscription_id, event_id, due_at, created_at)
-    SELECT *, :now, :now FROM unnest(CAST(:tenant_ids AS text[]), CAST(:ids AS text[]),
-                                     CAST(:subscription_ids AS text[]), CAST(:event_ids AS text[]))
+    SELECT *, CAST(:now AS timestamptz), CAST(:now AS timestamptz)
+    FROM unnest(CAST(:tenant_ids AS text[]), CAST(:ids AS text[]), CAST(:subscription_ids AS text[]),
+                CAST(:event_ids AS text[]))
     ON CONFLICT (tenant_id, subscription_id, event_id) DO NOTHING
 """)
 
@@ -165,17 +169,17 @@ class Delivery(NamedTuple):
     event_id: str
 
 
-async def add_events(tx: AsyncConnection, events: Sequence[StoredEvent]) -> None:
+def adding_events(events: Sequence[StoredEvent]) -> Query:
     """Adds events; one that exists is left alone."""
     columns = ("tenant_ids", "ids", "types", "bodies", "times")
-    await tx.execute(_ADD_EVENTS, dict(zip(columns, map(list, zip(*events, strict=True)), strict=True)))
+    return _ADD_EVENTS, dict(zip(columns, map(list, zip(*events, strict=True)), strict=True))
 
 
-async def add_deliveries(tx: AsyncConnection, deliveries: Sequence[Delivery], *, now: datetime) -> None:
+def adding_deliveries(deliveries: Sequence[Delivery], *, now: datetime) -> Query:
     """Adds pending deliveries; one that exists is left alone."""
     columns = ("tenant_ids", "ids", "subscription_ids", "event_ids")
     values = dict(zip(columns, map(list, zip(*deliveries, strict=True)), strict=True))
-    await tx.execute(_ADD_DELIVERIES, {**values, "now": now})
+    return _ADD_DELIVERIES, {**values, "now": now}
 
 
 async def claim_due(

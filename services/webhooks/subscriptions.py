@@ -3,14 +3,15 @@
 A deleted one keeps its row for as long as deliveries name it, disabled and found by nobody.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.webhooks.domain import Subscription, patterns_matching
-from services.webhooks.store import RETENTION
+from services.webhooks.domain import Asking, Subscription, patterns_matching
+from services.webhooks.store import RETENTION, Query
 
 _ADD = text("""
     INSERT INTO subscription (tenant_id, id, url, events, status, description, secret, created_at)
@@ -31,8 +32,14 @@ _QUEUE_UP = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant_id, 0))"
 
 _COUNT_ACTIVE = text("SELECT count(*) FROM subscription WHERE tenant_id = :tenant_id AND status = 'active'")
 
+_LISTENING = text("""
+    SELECT s.tenant_id FROM unnest(CAST(:tenant_ids AS text[])) AS wanted (tenant_id) CROSS JOIN LATERAL (
+        SELECT tenant_id FROM subscription s WHERE s.tenant_id = wanted.tenant_id AND s.deleted_at IS NULL LIMIT 1
+    ) s
+""")
+
 _ASKING = text("""
-    SELECT tenant_id, id, events FROM subscription
+    SELECT tenant_id, id, events, created_at FROM subscription
     WHERE tenant_id = ANY(CAST(:tenant_ids AS text[])) AND status = 'active' AND events && CAST(:patterns AS text[])
 """)
 
@@ -95,18 +102,24 @@ async def count_active(tx: AsyncConnection, tenant_id: str) -> int:
     return int((await tx.execute(_COUNT_ACTIVE, {"tenant_id": tenant_id})).scalar_one())
 
 
-async def asked_by(
-    tx: AsyncConnection, announced: Collection[tuple[str, str]]
-) -> Mapping[tuple[str, str], Sequence[str]]:
-    """Who wants to hear of each (tenant, event type): the ids of active subscriptions."""
-    tenant_ids = {tenant_id for tenant_id, _ in announced}
+def listening(tenant_ids: Iterable[str]) -> Query:
+    """Those of the tenants that have a subscription, active or not."""
+    return _LISTENING, {"tenant_ids": sorted(tenant_ids)}
+
+
+def asking(announced: Collection[tuple[str, str]]) -> Query:
+    """Who wants to hear of any of (tenant, event type); `asked_by` takes its rows."""
     patterns = {pattern for _, event_type in announced for pattern in patterns_matching(event_type)}
-    asked = {"tenant_ids": sorted(tenant_ids), "patterns": sorted(patterns)}
-    active = [(row.tenant_id, row.id, set(row.events)) for row in await tx.execute(_ASKING, asked)]
+    return _ASKING, {"tenant_ids": sorted({tenant_id for tenant_id, _ in announced}), "patterns": sorted(patterns)}
+
+
+def asked_by(rows: Iterable[Any], announced: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Sequence[Asking]]:
+    """Who wants to hear of each (tenant, event type): active subscriptions."""
+    active = [(row.tenant_id, Asking(row.id, row.created_at), set(row.events)) for row in rows]
     return {
         (tenant_id, event_type): [
-            subscription_id
-            for owner, subscription_id, wanted in active
+            subscription
+            for owner, subscription, wanted in active
             if owner == tenant_id and not wanted.isdisjoint(patterns_matching(event_type))
         ]
         for tenant_id, event_type in announced

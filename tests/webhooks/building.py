@@ -3,17 +3,22 @@
 from datetime import UTC, datetime
 
 from chassis import wire
+from chassis.clock import utc_now
 from chassis.ids import new_id
 from skutrail.v1 import events_pb2, inventory_pb2, orders_pb2, shipments_pb2
 
 AT = datetime(2026, 4, 22, 17, 4, 11, 987_654, tzinfo=UTC)
 
 
-def an_event(event_type: str = "inventory.updated", tenant_id: str = "acc_1:test", **data: object) -> events_pb2.Event:
+def an_event(
+    event_type: str = "inventory.updated", tenant_id: str = "acc_1:test", at: datetime | None = None, **data: object
+) -> events_pb2.Event:
+    """It happened just now, or at another time."""
     if not data:
         data = {"entry": an_entry()}
+    occurred_at = wire.timestamp(at or utc_now())
     return events_pb2.Event(
-        id=new_id("evt"), type=event_type, tenant_id=tenant_id, key="k", occurred_at=wire.timestamp(AT), **data
+        id=new_id("evt"), type=event_type, tenant_id=tenant_id, key="k", occurred_at=occurred_at, **data
     )
 
 

@@ -126,7 +126,7 @@ async def test_deliveries_and_attempts_outlive_their_webhook_until_the_retention
         await delete(webhooks, subscription_id)
         house.clock.advance(timedelta(days=1))
         late = await house.subscribe(receiver.url)
-        await house.announce(an_event())
+        await house.announce(an_event(at=house.clock()))
         await house.send_due()
         await delete(webhooks, late)
     assert await house.rows("SELECT count(*) FROM attempt") == [(1,)]

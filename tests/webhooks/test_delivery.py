@@ -121,9 +121,9 @@ async def test_410_disables_the_subscription_and_what_waited_for_it_ends_without
 
 async def _write_delivery(tx: AsyncConnection, house: House, subscription_id: str) -> None:
     event = StoredEvent("acc_1:test", new_id("evt"), "order.updated", b"{}", house.clock())
-    await store.add_events(tx, [event])
+    await tx.execute(*store.adding_events([event]))
     delivery = Delivery(event.tenant_id, new_id("whd"), subscription_id, event.id)
-    await store.add_deliveries(tx, [delivery], now=house.clock())
+    await tx.execute(*store.adding_deliveries([delivery], now=house.clock()))
 
 
 async def test_a_redirect_is_a_failed_attempt(house: House) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
+import psycopg
 import pytest
 
 from chassis import consumer, jetstream
@@ -10,12 +12,12 @@ from chassis.consumer import Consumer
 from chassis.ids import new_id
 from chassis.jetstream import Nats
 from cli.migrate import topology
-from services.webhooks import events
-from services.webhooks.domain import EVENT_TYPES
+from services.webhooks import events, operations
+from services.webhooks.domain import CLOCKS_DIFFER_MAX, EVENT_TYPES
 from services.webhooks.listener import Listener
 from services.webhooks.topology import CONSUMERS
 from skutrail.v1 import events_pb2
-from tests.webhooks.building import a_shipment, an_entry, an_event, an_order
+from tests.webhooks.building import AT, a_shipment, an_entry, an_event, an_order
 from tests.webhooks.house import House
 
 URL = "http://127.0.0.1:9999/hook"
@@ -64,8 +66,14 @@ async def test_an_event_that_comes_again_makes_no_second_delivery(house: House) 
     assert await house.rows("SELECT count(*) FROM event") == [(1,)]
 
 
-async def test_an_event_that_was_handled_before_a_subscription_existed_is_not_delivered_to_it(house: House) -> None:
-    event = await house.announce(an_event())
+@pytest.mark.parametrize("has_another", [False, True])
+async def test_an_event_that_comes_again_is_not_delivered_to_a_subscription_made_since(
+    house: House, has_another: bool
+) -> None:
+    if has_another:
+        await house.subscribe(URL, "inventory.shortfall")
+    event = await house.announce(an_event(at=house.clock()))
+    house.clock.advance(CLOCKS_DIFFER_MAX)
     await house.subscribe(URL)
 
     await house.announce(event)
@@ -73,8 +81,41 @@ async def test_an_event_that_was_handled_before_a_subscription_existed_is_not_de
     assert await house.rows("SELECT count(*) FROM delivery") == [(0,)]
 
 
+async def test_what_happened_as_a_subscription_was_made_is_delivered_whichever_clock_is_ahead(house: House) -> None:
+    await house.subscribe(URL)
+
+    for seconds in (-50, 50):
+        await house.announce(an_event(at=house.clock() + timedelta(seconds=seconds)))
+
+    assert await house.rows("SELECT count(*) FROM delivery") == [(2,)]
+
+
+async def test_a_tenant_that_was_never_told_anything_leaves_nothing_behind(house: House) -> None:
+    deleted = await house.subscribe(URL, tenant_id="acc_2:test")
+    await house.database.run(lambda tx: operations.delete_subscription(tx, "acc_2:test", deleted, now=house.clock()))
+
+    for tenant_id in ("acc_1:test", "acc_2:test"):
+        await house.announce(an_event(tenant_id=tenant_id))
+
+    assert await house.rows("SELECT count(*) FROM inbox") == [(0,)]
+
+
+@pytest.mark.parametrize("change", ["status = 'disabled'", "events = '{shipment.*}'"])
+async def test_what_a_subscription_did_not_ask_for_is_not_delivered_when_it_asks_later(
+    house: House, owner: psycopg.AsyncConnection, change: str
+) -> None:
+    await house.subscribe(URL)
+    await owner.execute(f"UPDATE subscription SET {change}")  # type: ignore[arg-type]
+    event = await house.announce(an_event())
+    await owner.execute("UPDATE subscription SET status = 'active', events = '{*}'")
+
+    await house.announce(event)
+
+    assert await house.rows("SELECT count(*) FROM delivery") == [(0,)]
+
+
 def test_an_inventory_update_says_enough_to_detect_a_gap() -> None:
-    body = events.render(an_event(entry=an_entry()))
+    body = events.render(an_event(at=AT, entry=an_entry()))
 
     assert body.decode().startswith('{"id":"evt_')
     told = json.loads(body)
