@@ -22,6 +22,6 @@ Must always hold
 - News of the stock counts only when it is newer than the newest heard.
 - No transaction waits for the network.
 
-Read domain.py, requests.py, following.py, purchasing.py, voiding.py, operations.py, steps.py, then the doors:
-server.py, listener.py, sweeper.py.
+Read domain.py, requests.py, following.py, purchasing.py, voiding.py, operations.py, labeling.py, steps.py,
+label_steps.py, then the doors: server.py, listener.py, sweeper.py.
 """
