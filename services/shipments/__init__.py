@@ -23,5 +23,5 @@ Must always hold
 - No transaction waits for the network.
 
 Read domain.py, requests.py, following.py, purchasing.py, voiding.py, creating.py with writer.py (many shipments, one
-commit), operations.py, steps.py, then the doors: server.py, listener.py, sweeper.py.
+commit), operations.py, labeling.py, steps.py, label_steps.py, then the doors: server.py, listener.py, sweeper.py.
 """

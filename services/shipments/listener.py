@@ -13,9 +13,8 @@ from services.shipments.steps import Steps
 from services.shipments.store import ShipmentKey
 from skutrail.v1 import events_pb2
 
-# A carrier that is silent holds a worker up for as long as it may take to answer. So many, each with all the labels it
-# may have under way (label_steps.AT_ONCE_MAX), are as many as the carrier's connections.
-WORKERS = {topology.LABEL_STEPS: 4, topology.VOID_STEPS: 4}
+# A carrier that is silent for one shipment holds a worker up: buying has more of them than others need.
+WORKERS = {topology.LABEL_STEPS: 4}
 
 
 def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:
