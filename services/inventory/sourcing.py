@@ -316,7 +316,7 @@ def _best(choice: _Choice, groups: Iterable[tuple[str, ...]]) -> tuple[str, ...]
 
 def _difference(choice: _Choice, rival: Sequence[str]) -> Rule:
     """Where the search was not exact it may have passed over a better one: then it is the number that it looked at."""
-    for rule, ours, theirs in zip(_RULES, choice.rank(choice.chosen), choice.rank(rival), strict=True):
-        if ours != theirs:
-            return rule if ours < theirs else Rule.FEWEST_WAREHOUSES
-    return Rule.FEWEST_WAREHOUSES
+    ours, theirs = choice.rank(choice.chosen), choice.rank(rival)
+    if theirs < ours:
+        return Rule.FEWEST_WAREHOUSES
+    return next(rule for rule, mine, other in zip(_RULES, ours, theirs, strict=True) if mine != other)
