@@ -24,8 +24,7 @@ from services.inventory.requests import Policy, StockRequest
 from services.inventory.waker import Waker
 from skutrail.v1 import inventory_pb2
 from tests.builders import eventually
-from tests.inventory.conftest import Inventory
-from tests.inventory.test_hold_races import NoRelay
+from tests.inventory.conftest import Inventory, NoRelay
 from tests.inventory.test_holds import CONSUMED, HELD, RELEASED, WAITING
 from tests.inventory.test_tampering import look
 from tests.shipments.conftest import warm_up
