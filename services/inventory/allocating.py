@@ -31,7 +31,6 @@ from services.inventory.shelf import Decision, Shelf
 from skutrail.v1 import events_pb2, inventory_pb2
 
 QUEUE_MAX = 200  # of those that could be served, looked at in one transaction
-EXPIRE_MAX = 100  # at once
 
 
 async def allocate(
@@ -79,12 +78,6 @@ async def release(
 async def expire(pipeline: Pipeline, keys: Collection[RequestKey], clock: Clock, new_id: IdMaker) -> int:
     """Ends requests whose time is over; returns how many. Whoever needs the stock does it, not the sweeper alone."""
     return len(await _end_and_announce(pipeline, sorted(keys), AllocationStatus.EXPIRED, clock, new_id))
-
-
-async def expire_due(pipeline: Pipeline, clock: Clock, new_id: IdMaker) -> int:
-    """The same for a batch of those whose time is over."""
-    [rows] = await pipeline.ask(request_store.expired(clock(), EXPIRE_MAX))
-    return await expire(pipeline, _keys(rows), clock, new_id) if rows else 0
 
 
 async def send_back(

@@ -7,7 +7,7 @@ have freed stock, and by itself every INTERVAL_S for what other replicas, crashe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from chassis import failpoints, trace
 from chassis.clock import Clock, pause
@@ -16,12 +16,15 @@ from chassis.errors import Fault
 from chassis.ids import IdMaker
 from chassis.logs import log
 from chassis.outbox import Relay
-from services.inventory import allocating, queue_store
+from chassis.pipeline import Pipeline
+from services.inventory import allocating, queue_store, request_store
 from services.inventory.request_store import RequestKey
 
 INTERVAL_S = 1.0
 REST_S = 0.05  # between two looks in vain: under load each commit of a movement asks for one
 BATCH_MAX = 100
+
+Move = Callable[[Pipeline, Sequence[RequestKey], Clock, IdMaker], Awaitable[int]]
 
 
 class Waker:
@@ -58,31 +61,34 @@ class Waker:
 
     async def expire_due(self) -> int:
         """Ends a batch of the requests whose time is over; returns how many."""
-        ended = await self._database.run_pipelined(lambda p: allocating.expire_due(p, self._clock, self._new_id))
+        [rows] = await self._database.run_pipelined(lambda p: p.ask(request_store.expired(self._clock(), BATCH_MAX)))
+        ended = await self._move(allocating.expire, [(row.tenant_id, row.request_id) for row in rows])
         if ended:
             failpoints.reach("inventory.expired")
-            self._relay.nudge()
             log.info("requests.expired", count=ended)
         return ended
 
     async def serve_waiting(self) -> int:
         """Serves a batch of those that can be served, in the order of rank; returns how many were."""
         [rows] = await self._database.run_pipelined(lambda p: p.ask(queue_store.serveable(self._clock(), BATCH_MAX)))
-        served = await self._serve([waiting.key for waiting in queue_store.waiting_of(rows)])
+        served = await self._move(allocating.serve, [waiting.key for waiting in queue_store.waiting_of(rows)])
         if served:
             failpoints.reach("inventory.served")
-            self._relay.nudge()
             log.info("requests.served", count=served)
         return served
 
-    async def _serve(self, keys: Sequence[RequestKey]) -> int:
+    async def _move(self, move: Move, keys: Sequence[RequestKey]) -> int:
         """Where all together fail, each has its own try: one must not hold up the others."""
         if not keys:
             return 0
         try:
-            return await self._database.run_pipelined(lambda p: allocating.serve(p, keys, self._clock, self._new_id))
+            moved = await self._database.run_pipelined(lambda p: move(p, keys, self._clock, self._new_id))
         except Fault as fault:
-            log.warning("requests.not_served", request_id=keys[0][1], count=len(keys), cause=fault.code)
+            log.warning("requests.not_moved", request_id=keys[0][1], count=len(keys), cause=fault.code)
         except Exception:  # noqa: BLE001 - whatever one request meets, the others go on
-            log.exception("requests.not_served", request_id=keys[0][1], count=len(keys))
-        return sum([await self._serve([key]) for key in keys]) if len(keys) > 1 else 0
+            log.exception("requests.not_moved", request_id=keys[0][1], count=len(keys))
+        else:
+            if moved:
+                self._relay.nudge()
+            return moved
+        return sum([await self._move(move, [key]) for key in keys]) if len(keys) > 1 else 0

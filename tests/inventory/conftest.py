@@ -27,10 +27,17 @@ from services.inventory.domain import Movement, Reason, Stock, StockKey
 from services.inventory.operations import Outcome, Wish
 from services.inventory.requests import StockRequest
 from services.inventory.trail import Level
+from services.inventory.waker import Waker
 from services.inventory.warehouses import Described, Warehouse
 from skutrail.v1 import events_pb2, inventory_pb2
 
 _numbers = count(1)
+
+
+class NoRelay:
+    """Stands for the relay's nudge alone: nothing is published here."""
+
+    def nudge(self) -> None: ...
 
 
 @dataclass
@@ -95,8 +102,12 @@ class Inventory:
         keys = [(self.tenant_id, request_id) for request_id in request_ids]
         return await self.database.run_pipelined(lambda p: allocating.serve(p, keys, self.clock, new_id))
 
+    @property
+    def waker(self) -> Waker:
+        return Waker(self.database, NoRelay(), self.clock, new_id)  # type: ignore[arg-type]
+
     async def expire_due(self) -> int:
-        return await self.database.run_pipelined(lambda p: allocating.expire_due(p, self.clock, new_id))
+        return await self.waker.expire_due()
 
     async def serveable(self) -> list[str]:
         """The requests of this tenant that wait and could be served now, in the order of rank."""

@@ -19,10 +19,8 @@ from chassis.ids import new_id
 from services.inventory import operations
 from services.inventory.domain import Movement, Reason
 from services.inventory.requests import Policy
-from services.inventory.waker import Waker
 from tests.inventory.conftest import Inventory, Place
 from tests.inventory.hold_model import EXPIRED, UNDER_WAY, Model
-from tests.inventory.test_hold_races import NoRelay
 from tests.inventory.test_tampering import look
 
 T = TypeVar("T")
@@ -69,7 +67,7 @@ class Machine(RuleBasedStateMachine):
         self.run, self.model = run, Model()
         self.inventory = Timed(database, new_id("tenant"))
         self.inventory.model = self.model
-        self.waker = Waker(database, NoRelay(), self.inventory.clock, new_id)  # type: ignore[arg-type]
+        self.waker = self.inventory.waker
         self.told: dict[str, tuple[int, object]] = {}
 
     @initialize(stock=st.lists(st.tuples(skus, warehouses, units), max_size=6))

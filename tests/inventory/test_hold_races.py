@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 from sqlalchemy import text
 
@@ -11,20 +12,9 @@ from chassis.pipeline import within
 from services.inventory import allocating
 from services.inventory.domain import Reason
 from services.inventory.requests import StockRequest
-from services.inventory.waker import Waker
 from skutrail.v1 import inventory_pb2
 from tests.inventory.conftest import Inventory
 from tests.inventory.test_holds import CONSUMED, HELD, RELEASED, WAITING
-
-
-class NoRelay:
-    """Stands for the relay's nudge alone: nothing is published here."""
-
-    def nudge(self) -> None: ...
-
-
-def waker(inventory: Inventory) -> Waker:
-    return Waker(inventory.database, NoRelay(), utc_now, new_id)  # type: ignore[arg-type]
 
 
 async def waits_for_a_lock(inventory: Inventory) -> None:
@@ -88,12 +78,12 @@ async def test_a_newcomer_does_not_take_what_has_come_for_those_that_wait(invent
     await inventory.move(1)
 
     assert (await inventory.allocate("shp_new", ("SKU-1", 1))).status == WAITING
-    await waker(inventory).serve_waiting()
+    await inventory.waker.serve_waiting()
 
     assert (await inventory.allocate("shp_old", ("SKU-1", 1))).status == HELD
     # What could not be served anyway holds up nobody.
     await inventory.move(1)
-    await waker(inventory).serve_waiting()
+    await inventory.waker.serve_waiting()
     assert (await inventory.allocate("shp_new", ("SKU-1", 1))).status == HELD
     await inventory.move(1)
     assert (await inventory.allocate("shp_newer", ("SKU-1", 1))).status == HELD
@@ -115,6 +105,21 @@ async def test_two_picks_of_the_last_lines_at_once_close_their_request(inventory
         assert (await inventory.allocate(request_id, ("SKU-1", 1))).status == CONSUMED
 
 
+async def test_stock_that_is_locked_keeps_only_its_own_requests_from_expiring(inventory: Inventory) -> None:
+    await inventory.record(inventory.wish(1), inventory.wish(1, sku="X"))
+    ends = inventory.clock() + timedelta(hours=1)
+    for name, sku in (("shp_locked", "SKU-1"), ("shp_free", "X")):
+        await inventory.allocate(name, (sku, 1), expires_at=ends)
+    inventory.ahead = timedelta(hours=1)
+
+    async with inventory.database.transaction() as tx:
+        lock = text("SELECT 1 FROM balance WHERE tenant_id = :tenant AND sku = 'SKU-1' FOR UPDATE")
+        await tx.execute(lock, {"tenant": inventory.tenant_id})
+        await inventory.waker.expire_due()
+
+        assert ((await inventory.stock()).held, (await inventory.stock("X")).held) == (1, 0)
+
+
 async def test_stock_that_is_locked_keeps_only_its_own_requests_waiting(inventory: Inventory) -> None:
     await inventory.allocate("shp_locked", ("SKU-1", 1))
     await inventory.allocate("shp_free", ("X", 1))
@@ -123,7 +128,7 @@ async def test_stock_that_is_locked_keeps_only_its_own_requests_waiting(inventor
     async with inventory.database.transaction() as tx:
         lock = text("SELECT 1 FROM balance WHERE tenant_id = :tenant AND sku = 'SKU-1' FOR UPDATE")
         await tx.execute(lock, {"tenant": inventory.tenant_id})
-        await waker(inventory).serve_waiting()
+        await inventory.waker.serve_waiting()
 
         assert (await inventory.allocate("shp_free", ("X", 1))).status == HELD
         assert (await inventory.allocate("shp_locked", ("SKU-1", 1))).status == WAITING

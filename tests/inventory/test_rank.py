@@ -6,12 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.ids import new_id
 from services.inventory.domain import Reason
 from services.inventory.requests import OVERTAKEN_FOR, Policy, StockRequest
-from services.inventory.waker import Waker
 from tests.inventory.conftest import Inventory
-from tests.inventory.test_hold_races import NoRelay
 from tests.inventory.test_holds import HELD, WAITING, lines
 
 SECOND = timedelta(seconds=1)
@@ -19,8 +16,7 @@ SECOND = timedelta(seconds=1)
 
 async def wake(inventory: Inventory) -> None:
     """What the waker does by itself, until there is nothing left to do."""
-    waker = Waker(inventory.database, NoRelay(), inventory.clock, new_id)  # type: ignore[arg-type]
-    while await waker.serve_waiting():
+    while await inventory.waker.serve_waiting():
         pass
 
 
