@@ -23,7 +23,7 @@ from bench.check import Connection
 from cli.local import postgres
 from cli.local.children import Child
 from cli.local.home import keep_secrets, open_home
-from cli.local.processes import POSTGRES, PROCESSES, SERVICES, STORES
+from cli.local.processes import CARRIERS, POSTGRES, PROCESSES, SERVICES, STORES
 from cli.local.stack import Stack, choose_ports
 from cli.local.system import System
 from gateway import keys
@@ -70,8 +70,8 @@ class Product:
         return {name: child.pid for name, child in running.items() if child is not None}
 
     def own_pids(self) -> Mapping[str, int]:
-        """Of what is Skutrail: neither PostgreSQL nor NATS."""
-        return self.pids([process.name for process in PROCESSES if process not in STORES])
+        """Of what is Skutrail: neither PostgreSQL nor NATS, nor the carrier that stands for those out there."""
+        return self.pids([process.name for process in PROCESSES if process not in (*STORES, *CARRIERS)])
 
     async def create_api_keys(self, count: int) -> Path:
         """A file with a key each of `count` accounts."""
