@@ -18,7 +18,7 @@ from tests.inventory.test_holds import HELD, WAITING, lines
 
 EXPIRED = inventory_pb2.ALLOCATION_STATUS_EXPIRED
 SEATTLE, NEWARK = Coordinates(47.6062, -122.3321), Coordinates(40.7357, -74.1724)
-STATES = 40
+STATES = 30
 
 
 def rules(plan: inventory_pb2.AllocationPlan) -> list[tuple[str, bool, str]]:
