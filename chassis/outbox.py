@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import nats.errors
@@ -34,7 +35,7 @@ from skutrail.v1 import events_pb2
 # Whatever is told again within the first half has come, or is gone, before its claim is.
 TOLD_AGAIN_MAX = timedelta(days=7)
 BATCH_MAX = 256
-BUNDLE_MAX = 256  # events in a row: less than MESSAGE_BYTES, however long their names are
+BUNDLE_MAX = 256  # events in a row
 MESSAGE_BYTES = 512 * 1024  # half of what a stream takes (jetstream.py)
 ROWS_MAX = 64  # in a message
 POLL_S = 0.25
@@ -117,13 +118,24 @@ def tell_together(pipeline: Pipeline, events: Sequence[events_pb2.Event]) -> Non
 
     All of a type share a lane: of two bundles that have a key in common, the first is published first.
     """
-    rows = []
-    for start in range(0, len(events), BUNDLE_MAX):
-        bundle = events[start : start + BUNDLE_MAX]
-        subject = f"skutrail.{bundle[0].type}"
-        rows.append(_Row(bundle[0].id, subject, subject, _bundled(bundle)))
+    subject = f"skutrail.{events[0].type}" if events else ""
+    rows = [_Row(bundle[0].id, subject, subject, _bundled(bundle)) for bundle in _bundles(events)]
     if rows:
         pipeline.tell(*_adding(rows))
+
+
+def _bundles(events: Sequence[events_pb2.Event]) -> Iterator[Sequence[events_pb2.Event]]:
+    """At most BUNDLE_MAX events and MESSAGE_BYTES in each, or one that is larger by itself."""
+    bundle: list[events_pb2.Event] = []
+    size = 0
+    for event in events:
+        if bundle and (len(bundle) == BUNDLE_MAX or size + event.ByteSize() > MESSAGE_BYTES):
+            yield bundle
+            bundle, size = [], 0
+        bundle.append(event)
+        size += event.ByteSize()
+    if bundle:
+        yield bundle
 
 
 def _bundled(events: Sequence[events_pb2.Event]) -> bytes:
@@ -264,8 +276,7 @@ class Relay:
 
     async def _publish(self, rows: Sequence[Any]) -> None:
         js = await self._nats.jetstream()
-        # Of one row more or less it is another message: as a duplicate it would be dropped with what is new in it.
-        message_id = _message_id(rows[0]) if len(rows) == 1 else f"{_message_id(rows[0])}..{_message_id(rows[-1])}"
+        message_id = _message_id(rows)
         # A serialized message followed by another one of its type is both merged: their lists are joined (protobuf).
         payload = b"".join([row.payload for row in rows])
         await js.publish(rows[0].subject, payload, timeout=PUBLISH_TIMEOUT_S, headers={"Nats-Msg-Id": message_id})
@@ -279,7 +290,15 @@ class Relay:
         log.warning("events.not_published", keys=len(attempt.stuck), event_id=attempt.event_id, cause=attempt.cause)
 
 
-def _message_id(row: Any) -> str:
+def _message_id(rows: Sequence[Any]) -> str:
+    """Of one row more or less, wherever it stands, it is another message: as a duplicate it would be dropped with what
+    is new in it."""
+    if len(rows) == 1:
+        return _telling(rows[0])
+    return sha256("\n".join(map(_telling, rows)).encode()).hexdigest()
+
+
+def _telling(row: Any) -> str:
     """What is told again is no duplicate: a stream that still remembers it may have lost whom it was for."""
     return row.event_id if row.retold_at is None else f"{row.event_id}~{row.retold_at:%Y%m%dT%H%M%S.%f}"
 

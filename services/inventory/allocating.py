@@ -264,7 +264,8 @@ async def _end(
     ending = [key for key in keys if key in claimed.known and status in TRANSITIONS[claimed.known[key].status]]
     if not ending:
         return []
-    holds = [hold for hold in claimed.holds if (hold.key.tenant_id, hold.request_id) in set(ending)]
+    enders = set(ending)
+    holds = [hold for hold in claimed.holds if (hold.key.tenant_id, hold.request_id) in enders]
     if holds:
         stocks = dict(claimed.stocks)
         for hold in holds:

@@ -15,6 +15,8 @@ from services.inventory.sourcing import Candidate
 from skutrail.v1 import events_pb2, inventory_pb2
 
 CANDIDATES_MAX = 100  # told of a decision
+# An event must stay below what a message may be. It is one line more than a shipment takes: that is all it must know.
+HELD_LINES_TOLD_MAX = 901
 
 
 def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
@@ -100,6 +102,7 @@ def inventory_shortfall(
 def allocation_changed(key: RequestKey, stands: Described, now: datetime, new_id: IdMaker) -> events_pb2.Event:
     tenant_id, request_id = key
     allocation = allocation_message(request_id, stands)
+    del allocation.held[HELD_LINES_TOLD_MAX:]
     return outbox.make_event(
         "allocation.changed", tenant_id, key=request_id, at=now, new_id=new_id, allocation=allocation
     )

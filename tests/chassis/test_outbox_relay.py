@@ -271,9 +271,9 @@ async def test_events_told_together_travel_in_few_messages_and_bundles_of_a_type
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     announced = [[an_event(lane.type(), key=f"key-{n}") for n in range(size)] for size in (3, 1, BUNDLE_MAX + 1, 2)]
-    monkeypatch.setattr(outbox, "MESSAGE_BYTES", 40 * len(announced[0][0].SerializeToString()))
     for events in announced:
         await database.run_pipelined(partial(_tell_together, events))
+    monkeypatch.setattr(outbox, "MESSAGE_BYTES", 40 * len(announced[0][0].SerializeToString()))
 
     async with relaying(database_url, nats_connection):
         await until(lambda: all_published(admin))
@@ -320,3 +320,40 @@ def test_events_of_many_keys_travel_in_one_message_per_type() -> None:
     waves = [[list(messages) for messages in wave] for wave in outbox._waves(rows)]
 
     assert [[len(message) for messages in wave for message in messages] for wave in waves] == [[40], [40]]
+
+
+async def test_a_row_that_comes_between_two_that_were_published_is_not_taken_for_known(
+    database: Database, database_url: str, nats_connection: Nats, lane: Lane, admin: Admin
+) -> None:
+    before, between, behind = (an_event(lane.type(), key=key) for key in "abc")
+    await announce(database, before)
+    async with database.transaction() as late:
+        await outbox.add(late, [between])  # its row stands between theirs, and is committed last
+        await announce(database, behind)
+        async with relaying(database_url, nats_connection):
+            await until(lambda: _is_published(admin, behind.id))
+        await admin.execute("UPDATE outbox SET published_at = NULL")  # died between publishing and marking
+
+    async with relaying(database_url, nats_connection):
+        await until(lambda: all_published(admin))
+
+    assert {event.id for event in await lane.events()} == {before.id, between.id, behind.id}
+
+
+async def test_bundles_are_cut_before_they_are_too_large_for_a_message(
+    database: Database,
+    database_url: str,
+    nats_connection: Nats,
+    lane: Lane,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "MESSAGE_BYTES", 50_000)
+    large = [an_event(lane.type(), key=f"{n}" * 20_000) for n in range(10)]
+    await database.run_pipelined(partial(_tell_together, large))
+
+    async with relaying(database_url, nats_connection):
+        await until(lambda: all_published(admin))
+
+    assert max(map(len, await lane.payloads())) <= 50_000
+    assert [event.id for event in await lane.events()] == [event.id for event in large]
