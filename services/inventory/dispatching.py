@@ -20,10 +20,10 @@ from skutrail.v1 import inventory_pb2
 
 
 async def dispatch(
-    pipeline: Pipeline, tenant_id: str, request_id: str, clock: Clock, new_id: IdMaker
+    pipeline: Pipeline, tenant_id: str, request_id: str, clock: Clock, new_id: IdMaker, version: int | None = None
 ) -> inventory_pb2.Allocation:
-    """Picks all that the request still holds, each pick with the request's id as its reference. Asked again, or of one
-    that may not leave, it tells how the request stands. Raises Fault `not_found`."""
+    """Picks all that the request still holds, each with the request's id as its reference. Asked again, of one that
+    may not leave, or that is not at the version any more, it tells how the request stands. Raises Fault `not_found`."""
     key = tenant_id, request_id
     claimed = await allocating.lock(pipeline, [key])
     if key not in claimed.known:
@@ -31,7 +31,7 @@ async def dispatch(
     known, now = claimed.known[key], clock()
     if known.request.is_over(now) and AllocationStatus.EXPIRED in TRANSITIONS[known.status]:
         await allocating.expire(pipeline, [key], clock, new_id)
-    elif AllocationStatus.DISPATCHED in TRANSITIONS[known.status]:
+    elif AllocationStatus.DISPATCHED in TRANSITIONS[known.status] and version in (None, known.version):
         if claimed.holds:
             # One instant for all of it: what is held now must not expire under the picks.
             await _pick(pipeline, claimed.holds, lambda: now, new_id)

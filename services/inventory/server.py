@@ -179,7 +179,9 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
 
     async def Dispatch(self, request: inventory_pb2.DispatchRequest, context: Context) -> inventory_pb2.Allocation:
         allocation = await self._database.run_pipelined(
-            lambda p: dispatching.dispatch(p, request.tenant_id, request.request_id, self._clock, self._new_id)
+            lambda p: dispatching.dispatch(
+                p, request.tenant_id, request.request_id, self._clock, self._new_id, _given(request, "version")
+            )
         )
         failpoints.reach("inventory.dispatched")
         self._nudge()

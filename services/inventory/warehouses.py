@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+from unicodedata import category
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -108,6 +109,8 @@ def faults_of(warehouse: Warehouse) -> list[FieldFault]:
     faults = name_faults("/code", warehouse.code)
     if warehouse.name is not None and not 1 <= len(warehouse.name) <= NAME_LENGTH_MAX:
         faults.append(FieldFault("/name", "wrong_length", f"Must have 1 to {NAME_LENGTH_MAX} characters."))
+    elif any(category(character) == "Cc" for character in warehouse.name or ""):
+        faults.append(FieldFault("/name", "bad_characters", "Must not have control characters."))
     if not 0 <= warehouse.priority <= PRIORITY_MAX:
         faults.append(FieldFault("/priority", "out_of_range", f"0 to {PRIORITY_MAX}."))
     if warehouse.coordinates is not None and not warehouse.coordinates.is_on_earth:

@@ -36,6 +36,7 @@ from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
 T = TypeVar("T")
 
+DISPATCH_TRIES_MAX = 3  # picks by the ledger change the stock of a shipment, and move no shipment
 REQUESTS_MAX = 100  # for stock, asked of inventory at once; what it takes
 
 
@@ -103,16 +104,20 @@ class Steps:
             await self._end_allocation(tenant_id, shipment_id)
 
     async def dispatch(self, tenant_id: str, shipment_id: str) -> None:
-        """Lets a shipment go that has its labels, and applies what inventory says to it."""
-        shipment = await self.database.run(lambda tx: store.find(tx, tenant_id, shipment_id))
-        if shipment is None or shipment.status is not Status.LABEL_READY:
-            return
-        request = inventory_pb2.DispatchRequest(tenant_id=tenant_id, request_id=shipment_id)
-        failpoints.reach("shipments.dispatch_begun")
-        allocation = await rpc.call(self.inventory.Dispatch, request)
-        failpoints.reach("shipments.dispatch_answered")
-        await self.follow_stock([(tenant_id, allocation)])
-        failpoints.reach("shipments.dispatch_followed")
+        """Lets a shipment go that has its labels, and applies what inventory says to it. Where its stock has changed
+        since it was heard of, it goes only if its labels still are for it."""
+        for _ in range(DISPATCH_TRIES_MAX):
+            shipment = await self.database.run(lambda tx: store.find(tx, tenant_id, shipment_id))
+            if shipment is None or shipment.status is not Status.LABEL_READY:
+                return
+            request = inventory_pb2.DispatchRequest(
+                tenant_id=tenant_id, request_id=shipment_id, version=shipment.allocation_version
+            )
+            failpoints.reach("shipments.dispatch_begun")
+            allocation = await rpc.call(self.inventory.Dispatch, request)
+            failpoints.reach("shipments.dispatch_answered")
+            await self.follow_stock([(tenant_id, allocation)])
+            failpoints.reach("shipments.dispatch_followed")
 
     async def track(self, tenant_id: str, shipment_id: str) -> None:
         """Asks the carrier whether a shipment that has left is there. Raises RetryLater when it cannot tell."""

@@ -123,6 +123,34 @@ async def test_a_shipment_without_its_labels_stays(shipments: Shipments, stub: S
     assert await shipments.read(shipment) == shipment
 
 
+async def test_stock_that_has_moved_unheard_does_not_leave_under_a_label_of_elsewhere(
+    shipments: Shipments, stub: Stub
+) -> None:
+    shipment = await shipments.ready()
+    # It is lost where its label is for, and there is other stock in another warehouse: inventory holds that for it.
+    await shipments.record(-2, inventory_pb2.REASON_ADJUSTMENT)
+    await shipments.receive(2, warehouse="PDX-1")
+    await eventually(
+        lambda: shipments.allocation_of(shipment),
+        lambda allocation: [line.warehouse for line in allocation.held] == ["PDX-1"],
+    )
+
+    assert await refusal(dispatch(stub, shipment)) == ("invalid_state", "allocated")
+    assert [line.warehouse for line in (await shipments.read(shipment)).allocations] == ["PDX-1"]
+
+    moved = await shipments.read(shipment)
+    await shipments.buy(moved)
+    assert (await dispatch(stub, moved)).shipment.status == SHIPPED
+
+
+async def test_what_was_picked_by_the_ledger_leaves_with_its_labels(shipments: Shipments, stub: Stub) -> None:
+    shipment = await shipments.ready()
+    await shipments.pick(2, shipment)
+
+    assert (await dispatch(stub, shipment)).shipment.status == SHIPPED
+    assert await balance(shipments) == 0
+
+
 async def test_both_are_idempotent_under_any_key(shipments: Shipments, stub: Stub) -> None:
     leaving, ending = await shipments.ready(), await shipments.ready()
 

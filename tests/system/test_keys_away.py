@@ -19,7 +19,8 @@ LEDGER = "/v1/inventory/ledger"
 
 
 def bodies() -> dict[str, Body]:
-    """A request to each route that takes a POST."""
+    """A request to each route that takes a POST with a body. What acts on a shipment needs one: the matrix of keys has
+    those."""
     return {
         LEDGER: movement(1),
         "/v1/inventory/ledger/batch": {"atomic": True, "movements": [movement(2)]},
@@ -62,7 +63,7 @@ async def test_a_post_that_cannot_be_told_from_its_twin_is_refused_and_its_key_s
     stack: RunningStack, tenant: Tenant, trouble: Callable[[RunningStack], AbstractAsyncContextManager[None]]
 ) -> None:
     requests = [(path, body, str(uuid4())) for path, body in bodies().items()]
-    assert {path for path, _, _ in requests} == {route.path for route in ROUTES if route.method == "POST"}
+    assert {path for path, _, _ in requests} == {r.path for r in ROUTES if r.method == "POST" and not r.is_bare}
     await tenant.receive(100)
 
     async with trouble(stack):

@@ -474,12 +474,14 @@ class ReleaseRequest(_message.Message):
     def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class DispatchRequest(_message.Message):
-    __slots__ = ("tenant_id", "request_id")
+    __slots__ = ("tenant_id", "request_id", "version")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     request_id: str
-    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    version: int
+    def __init__(self, tenant_id: _Optional[str] = ..., request_id: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
 
 class HeldLine(_message.Message):
     __slots__ = ("sku", "warehouse", "qty")
