@@ -27,7 +27,7 @@ def sources(*folders: str) -> list[Path]:
 
 
 def parsed(path: Path) -> ast.Module:
-    """Without the collector: what it ends in the middle of parsing makes Python 3.11 stumble (python/cpython#106905)."""
+    """Without the collector: what it ends meanwhile makes the parser of Python 3.11 stumble (python/cpython#106905)."""
     gc.disable()
     try:
         return ast.parse(path.read_text())
