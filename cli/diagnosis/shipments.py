@@ -13,6 +13,10 @@ QUEUED_MAX = timedelta(minutes=5)
 ALLOCATED_MAX = timedelta(minutes=30)
 LABEL_MAX = timedelta(minutes=30)
 GIVEN_BACK_WITHIN = timedelta(minutes=5)
+CANCELED_WITHIN = timedelta(minutes=5)
+VOIDED_WITHIN = timedelta(minutes=30)
+DELIVERED_WITHIN = timedelta(days=14)
+REFUSAL_TOLD_FOR = timedelta(days=7)
 
 # A purchase that is tried again and again changes its shipment each time: it counts from its first try.
 _STUCK = text("""
@@ -41,6 +45,39 @@ _NOT_GIVEN_BACK = text("""
     SELECT tenant_id, id, status, (extract(epoch FROM now() - updated_at) / 60)::bigint AS minutes
     FROM shipment
     WHERE status IN ('canceled', 'failed') AND NOT stock_given_back AND updated_at < now() - CAST(:age AS interval)
+    ORDER BY updated_at LIMIT :limit
+""")
+
+_NOT_CANCELED = text("""
+    SELECT tenant_id, id, status, (extract(epoch FROM now() - cancel_asked_at) / 60)::bigint AS minutes
+    FROM shipment
+    WHERE cancel_asked_at < now() - CAST(:age AS interval)
+    ORDER BY cancel_asked_at LIMIT :limit
+""")
+
+# Each try changes the shipment. Those that were tried, and are not done, are told as labels under way.
+_NOT_VOIDED = text("""
+    SELECT s.tenant_id, s.id, (extract(epoch FROM now() - s.updated_at) / 60)::bigint AS minutes
+    FROM shipment s
+    WHERE s.voids_looked_at IS NOT NULL AND s.updated_at < now() - CAST(:age AS interval) AND NOT EXISTS (
+        SELECT FROM parcel p WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id
+            AND p.label_status IN ('purchasing', 'unknown', 'voiding'))
+    ORDER BY s.updated_at LIMIT :limit
+""")
+
+# Such a label serves nobody, and nothing will change that: it is told for a while, and not for ever.
+_NOT_TAKEN_BACK = text("""
+    SELECT tenant_id, reference, tracking_number
+    FROM parcel WHERE void_refused_at > now() - CAST(:age AS interval)
+    ORDER BY void_refused_at DESC LIMIT :limit
+""")
+
+# The first conditions are those of an index.
+_NOT_DELIVERED = text("""
+    SELECT tenant_id, id, extract(day FROM now() - updated_at)::bigint AS days
+    FROM shipment
+    WHERE status = 'shipped' AND NOT stock_given_back AND cancel_asked_at IS NULL
+        AND updated_at < now() - CAST(:age AS interval)
     ORDER BY updated_at LIMIT :limit
 """)
 
@@ -85,8 +122,64 @@ async def not_given_back(sources: Sources) -> Sequence[Finding]:
         ]
 
 
+async def not_canceled(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_NOT_CANCELED, {"age": CANCELED_WITHIN, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.id,
+                f"to be canceled for {row.minutes} min, and still {row.status} ({row.tenant_id})",
+                "See whether inventory answers; then shipment.left in the log of shipments",
+            )
+            for row in rows
+        ]
+
+
+async def not_voided(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_NOT_VOIDED, {"age": VOIDED_WITHIN, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.id,
+                f"has a label that serves nobody, and for {row.minutes} min nobody gave it back ({row.tenant_id})",
+                "See whether shipments runs; then shipment.left and sweep.postponed in its log",
+            )
+            for row in rows
+        ]
+
+
+async def not_taken_back(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_NOT_TAKEN_BACK, {"age": REFUSAL_TOLD_FOR, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.reference,
+                f"label {row.tracking_number} serves nobody, and the carrier did not take it back ({row.tenant_id})",
+                "It is paid for: settle it with the carrier. See label.not_taken_back in the log of shipments",
+            )
+            for row in rows
+        ]
+
+
+async def not_delivered(sources: Sources) -> Sequence[Finding]:
+    async with sources.read("shipments") as tx:
+        rows = await tx.execute(_NOT_DELIVERED, {"age": DELIVERED_WITHIN, "limit": FOUND_MAX})
+        return [
+            Finding(
+                row.id,
+                f"shipped {row.days} days ago, and never delivered ({row.tenant_id})",
+                "Ask the carrier for its tracking numbers. What left without labels is never heard of",
+            )
+            for row in rows
+        ]
+
+
 CHECKS = (
     Check("shipments: stuck", stuck),
     Check("shipments: labels", labels),
     Check("shipments: not given back", not_given_back),
+    Check("shipments: not canceled", not_canceled),
+    Check("shipments: not voided", not_voided),
+    Check("shipments: not taken back", not_taken_back),
+    Check("shipments: not delivered", not_delivered),
 )

@@ -33,6 +33,8 @@ from services.shipments.domain import (
 ShipmentKey = tuple[str, str]  # tenant, id
 Change = tuple[Shipment, Shipment]  # before and after
 
+TAKEN_MAX = 50  # by the sweeper, at once
+
 # What a shipment is created with, and of what type.
 _CREATED_WITH = {
     "tenant_id": "text",
@@ -116,23 +118,30 @@ _FIND = text(_SHIPMENTS.format(shipments=_OF_KEYS, conditions="true"))
 
 # The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
 # under its hands is passed over. The first conditions are the index's; `looked` is the time that is stamped.
+# MATERIALIZED: the rows are taken once, whatever the planner makes of it. A number, which no plan must guess.
 _TAKE = """
-    UPDATE shipment SET {looked} = :now
-    WHERE (tenant_id, id) = (
+    WITH taken AS MATERIALIZED (
         SELECT tenant_id, id FROM shipment
         WHERE {conditions} AND {looked} < :before AND updated_at < :before
-        ORDER BY {looked} LIMIT 1 FOR UPDATE SKIP LOCKED
+        ORDER BY {looked} LIMIT {limit} FOR UPDATE SKIP LOCKED
     )
-    RETURNING tenant_id, id
+    UPDATE shipment s SET {looked} = :now FROM taken
+    WHERE s.tenant_id = taken.tenant_id AND s.id = taken.id
+    RETURNING s.tenant_id, s.id
 """
 _TAKE_UNATTENDED = text(
     _TAKE.format(
         looked="looked_at",
+        limit=TAKEN_MAX,
         conditions="status <> 'delivered' AND NOT stock_given_back AND cancel_asked_at IS NULL AND status = :status",
     )
 )
-_TAKE_ASKED_TO_CANCEL = text(_TAKE.format(looked="looked_at", conditions="cancel_asked_at IS NOT NULL"))
-_TAKE_WITH_LABELS_TO_VOID = text(_TAKE.format(looked="voids_looked_at", conditions="voids_looked_at IS NOT NULL"))
+_TAKE_ASKED_TO_CANCEL = text(
+    _TAKE.format(looked="looked_at", limit=TAKEN_MAX, conditions="cancel_asked_at IS NOT NULL")
+)
+_TAKE_WITH_LABELS_TO_VOID = text(
+    _TAKE.format(looked="voids_looked_at", limit=TAKEN_MAX, conditions="voids_looked_at IS NOT NULL")
+)
 
 _MARK_STOCK_GIVEN_BACK = text("""
     UPDATE shipment SET stock_given_back = true
@@ -244,17 +253,17 @@ async def list_shipments(
 
 async def take_unattended(
     tx: AsyncConnection, *, status: Status, before: datetime, now: datetime
-) -> tuple[str, str] | None:
-    """(tenant, id) of the shipment of a status that was looked at longest ago, if nothing moved it since `before`."""
+) -> Sequence[ShipmentKey]:
+    """The shipments of a status that were looked at longest ago, if nothing moved them since `before`: TAKEN_MAX."""
     return await _take(tx, _TAKE_UNATTENDED, {"status": status, "before": before, "now": now})
 
 
-async def take_asked_to_cancel(tx: AsyncConnection, *, before: datetime, now: datetime) -> tuple[str, str] | None:
+async def take_asked_to_cancel(tx: AsyncConnection, *, before: datetime, now: datetime) -> Sequence[ShipmentKey]:
     """The same of those that somebody wants canceled, and inventory has not decided on."""
     return await _take(tx, _TAKE_ASKED_TO_CANCEL, {"before": before, "now": now})
 
 
-async def take_with_labels_to_void(tx: AsyncConnection, *, before: datetime, now: datetime) -> tuple[str, str] | None:
+async def take_with_labels_to_void(tx: AsyncConnection, *, before: datetime, now: datetime) -> Sequence[ShipmentKey]:
     """The same of those that have a label which serves nobody."""
     return await _take(tx, _TAKE_WITH_LABELS_TO_VOID, {"before": before, "now": now})
 
@@ -275,9 +284,8 @@ def _key_columns(keys: Iterable[ShipmentKey]) -> dict[str, list[str]]:
     return {"tenants": [tenant_id for tenant_id, _ in keys], "ids": [shipment_id for _, shipment_id in keys]}
 
 
-async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> tuple[str, str] | None:
-    row = (await tx.execute(query, asked)).first()
-    return (row.tenant_id, row.id) if row is not None else None
+async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> Sequence[ShipmentKey]:
+    return [(row.tenant_id, row.id) for row in await tx.execute(query, asked)]
 
 
 def _saving(changes: Sequence[Change]) -> Iterator[tuple[TextClause, dict[str, list[Any]]]]:

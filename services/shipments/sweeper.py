@@ -2,13 +2,14 @@
 
 It takes the very steps of the listener, so it needs no agreement with it (steps.py says why they may meet). Each watch
 goes by itself: an inventory that is away holds up no label, and a slow carrier nobody's stock. For what was shipped
-there is no event to wait for: looking is how we hear of the carrier.
+there is no event to wait for: looking is how we hear of the carrier, and what is silent keeps nobody else waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -25,20 +26,24 @@ from chassis.logs import log
 from services.shipments import store
 from services.shipments.domain import Status
 from services.shipments.steps import Steps
+from services.shipments.store import TAKEN_MAX, ShipmentKey
 
 INTERVAL_S = 5.0
-BATCH_MAX = 50  # of one watch, per interval
+AT_ONCE_MAX = 16  # shipments of one watch under way side by side
 TRACK_EVERY = timedelta(minutes=15)
 
 # The watches beside those of a status.
 ASKED_TO_CANCEL = "asked to cancel"
 LABELS_TO_VOID = "labels to void"
 
+Step = Callable[[Steps, str, str], Awaitable[None]]
+StepTogether = Callable[[Steps, Sequence[ShipmentKey]], Awaitable[None]]
+
 
 class Take(Protocol):
-    """Takes a shipment that nothing moved, and nobody looked at, since `before`: (tenant, id)."""
+    """Takes the shipments that nothing moved, and nobody looked at, since `before`: TAKEN_MAX, longest unseen first."""
 
-    async def __call__(self, tx: AsyncConnection, *, before: datetime, now: datetime) -> tuple[str, str] | None: ...
+    async def __call__(self, tx: AsyncConnection, *, before: datetime, now: datetime) -> Sequence[ShipmentKey]: ...
 
 
 @dataclass(frozen=True)
@@ -46,18 +51,20 @@ class Watch:
     """What is done for a shipment that stays in a status, or that something is still to be done for."""
 
     take: Take
-    step: Callable[[Steps, str, str], Awaitable[None]]
+    step: Step
     every: timedelta
     """For so long nothing moved it and nobody looked at it."""
+    together: StepTogether | None = None
+    """The step of many at once, where there is one. When it fails they are taken one by one."""
 
 
 def watches(track_every: timedelta = TRACK_EVERY) -> Mapping[str, Watch]:
     """Every watch by its name. A status that is not here waits for nobody."""
     return {
-        Status.QUEUED: _of(Status.QUEUED, Steps.allocate, timedelta(seconds=10)),
+        Status.QUEUED: _asks_for_stock(Status.QUEUED, timedelta(seconds=10)),
         # Its stock may have come, or gone from what had its label, without our hearing of it: inventory is asked.
-        Status.BACKORDERED: _of(Status.BACKORDERED, Steps.allocate, timedelta(minutes=1)),
-        Status.LABEL_READY: _of(Status.LABEL_READY, Steps.allocate, timedelta(minutes=15)),
+        Status.BACKORDERED: _asks_for_stock(Status.BACKORDERED, timedelta(minutes=1)),
+        Status.LABEL_READY: _asks_for_stock(Status.LABEL_READY, timedelta(minutes=15)),
         # Longer than the listener ever waits between two tries of a carrier in trouble: the sweeper must not hurry it.
         # Its stock is not asked for: within the carrier's patience it is label ready or failed, and looked after there.
         Status.ALLOCATED: _of(Status.ALLOCATED, Steps.buy_labels, timedelta(seconds=45)),
@@ -71,8 +78,12 @@ def watches(track_every: timedelta = TRACK_EVERY) -> Mapping[str, Watch]:
     }
 
 
-def _of(status: Status, step: Callable[[Steps, str, str], Awaitable[None]], every: timedelta) -> Watch:
-    return Watch(partial(store.take_unattended, status=status), step, every)
+def _of(status: Status, step: Step, every: timedelta, together: StepTogether | None = None) -> Watch:
+    return Watch(partial(store.take_unattended, status=status), step, every, together)
+
+
+def _asks_for_stock(status: Status, every: timedelta) -> Watch:
+    return _of(status, Steps.allocate, every, Steps.allocate_all)
 
 
 class Sweeper:
@@ -94,14 +105,8 @@ class Sweeper:
                 running.create_task(self._watch(name))
 
     async def sweep(self, name: str) -> int:
-        """Takes up a batch of a watch, longest unseen first; returns how many. Raises Fault when somebody is away."""
-        for taken in range(BATCH_MAX):
-            if self._stopping.is_set() or (shipment := await self._next(name)) is None:
-                return taken
-            failpoints.reach("shipments.taken_up")
-            with trace.follow("", "", tenant_id=shipment[0]):
-                await self._take_up(name, *shipment)
-        return BATCH_MAX
+        """Takes up all that a watch finds; returns how many. Raises Fault when somebody is away."""
+        return await _Sweep(name, self._watches[name], self._database, self._steps, self._clock, self._stopping).run()
 
     async def _watch(self, name: str) -> None:
         interval_s = min(INTERVAL_S, self._watches[name].every.total_seconds())
@@ -112,19 +117,84 @@ class Sweeper:
                 log.warning("sweep.postponed", watch=name, cause=fault.code)
             await pause(interval_s, unless=self._stopping)
 
-    async def _next(self, name: str) -> tuple[str, str] | None:
-        now, watch = self._clock(), self._watches[name]
-        return await self._database.run(lambda tx: watch.take(tx, before=now - watch.every, now=now))
 
-    async def _take_up(self, name: str, tenant_id: str, shipment_id: str) -> None:
-        log.info("shipment.taken_up", shipment_id=shipment_id, watch=name)
+class _Sweep:
+    """One going through of a watch: batch after batch is taken, until one is not full.
+
+    Whoever is free goes on with the next shipment. A batch is never waited for, so one that is slow takes up one place.
+    """
+
+    def __init__(
+        self, name: str, watch: Watch, database: Database, steps: Steps, clock: Clock, stopping: asyncio.Event
+    ) -> None:
+        self._name = name
+        self._watch = watch
+        self._database = database
+        self._steps = steps
+        self._clock = clock
+        self._stopping = stopping
+        self._waiting: deque[ShipmentKey] = deque()
+        self._taking = asyncio.Lock()
+        self._count = 0
+        self._took_all = False
+        self._away: Fault | None = None
+
+    async def run(self) -> int:
+        async with asyncio.TaskGroup() as at_once:
+            for _ in range(AT_ONCE_MAX):
+                at_once.create_task(self._go_on())
+        if self._away is not None:
+            raise self._away
+        return self._count
+
+    async def _go_on(self) -> None:
         try:
-            await self._watches[name].step(self._steps, tenant_id, shipment_id)
+            while (shipment := await self._next()) is not None:
+                with trace.follow("", "", tenant_id=shipment[0]):
+                    await self._take_up(*shipment)
+        except Fault as fault:
+            # The same would be said of the next one. What is under way beside it comes to its end.
+            self._away = fault
+
+    async def _next(self) -> ShipmentKey | None:
+        async with self._taking:
+            while not (self._waiting or self._took_all or self._is_over):
+                await self._take_some()
+            return self._waiting.popleft() if self._waiting and not self._is_over else None
+
+    @property
+    def _is_over(self) -> bool:
+        return self._away is not None or self._stopping.is_set()
+
+    async def _take_some(self) -> None:
+        now, watch = self._clock(), self._watch
+        taken = await self._database.run(lambda tx: watch.take(tx, before=now - watch.every, now=now))
+        self._took_all = len(taken) < TAKEN_MAX
+        self._count += len(taken)
+        if taken:
+            failpoints.reach("shipments.taken_up")
+            log.info("shipments.taken_up", watch=self._name, count=len(taken))
+            self._waiting.extend(await self._not_done_together(taken))
+
+    async def _not_done_together(self, taken: Sequence[ShipmentKey]) -> Sequence[ShipmentKey]:
+        if self._watch.together is None:
+            return taken
+        try:
+            with trace.follow("", ""):
+                await self._watch.together(self._steps, taken)
+        except Exception as error:  # noqa: BLE001 - one by one it turns out whose fault it is
+            log.warning("shipments.taken_apart", watch=self._name, count=len(taken), cause=repr(error))
+            return taken
+        return []
+
+    async def _take_up(self, tenant_id: str, shipment_id: str) -> None:
+        try:
+            await self._watch.step(self._steps, tenant_id, shipment_id)
         except RetryLater as trouble:
-            log.info("shipment.left", shipment_id=shipment_id, cause=str(trouble))
+            log.info("shipment.left", shipment_id=shipment_id, watch=self._name, cause=str(trouble))
         except Fault as fault:
             if fault.code == "unavailable":
-                raise  # the same would be said of the next one
-            log.warning("shipment.left", shipment_id=shipment_id, cause=fault.code)
+                raise
+            log.warning("shipment.left", shipment_id=shipment_id, watch=self._name, cause=fault.code)
         except Exception:  # noqa: BLE001 - whatever one shipment meets, the others go on
-            log.exception("shipment.left", shipment_id=shipment_id)
+            log.exception("shipment.left", shipment_id=shipment_id, watch=self._name)

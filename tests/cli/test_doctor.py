@@ -104,6 +104,14 @@ def a_parcel(label_status: str, shipment_id: str = "shp_1", began_at: str = LONG
     """
 
 
+def a_label(shipment_id: str = "shp_1", void_refused_at: str = "NULL") -> str:
+    return f"""
+        INSERT INTO parcel (tenant_id, shipment_id, warehouse, number, reference, label_status, tracking_number,
+            void_refused_at)
+        VALUES ('{TENANT}', '{shipment_id}', 'W', 1, '{shipment_id}-1', 'ready', 'T1', {void_refused_at})
+    """
+
+
 def a_request(status: int, request_id: str = "shp_1", *, qty: int = 1) -> Sequence[str]:
     return (
         f"INSERT INTO allocation (tenant_id, request_id, status, created_at)"
@@ -186,6 +194,38 @@ TROUBLES: Mapping[str, tuple[Trouble, Sequence[str]]] = {
         {"shipments": [a_shipment("failed")], "orders": an_order(9, 8)},
         [f"shipments: not given back: shp_1: failed for 120 min, and its stock is not given back ({TENANT})"],
     ),
+    "a cancel that is not done": (
+        {
+            "shipments": [a_shipment("label_ready", cancel_asked_at=LONG_AGO)],
+            "inventory": HELD,
+            "orders": an_order(4, 4),
+        },
+        [f"shipments: not canceled: shp_1: to be canceled for 120 min, and still label_ready ({TENANT})"],
+    ),
+    "a label that nobody gives back": (
+        {
+            "shipments": [a_shipment("backordered", voids_looked_at="now()"), a_label()],
+            "orders": an_order(2, 2),
+        },
+        [
+            "shipments: not voided: shp_1: has a label that serves nobody, and for 120 min nobody gave it back"
+            f" ({TENANT})"
+        ],
+    ),
+    "a label that the carrier did not take back": (
+        {
+            "shipments": [a_shipment("canceled", stock_given_back="true"), a_label(void_refused_at=LONG_AGO)],
+            "orders": an_order(8, 7),
+        },
+        [
+            "shipments: not taken back: shp_1-1: label T1 serves nobody, and the carrier did not take it back"
+            f" ({TENANT})"
+        ],
+    ),
+    "a shipment that never arrives": (
+        {"shipments": [a_shipment("shipped", at="now() - interval '15 days'"), a_label()], "orders": an_order(6, 5)},
+        [f"shipments: not delivered: shp_1: shipped 15 days ago, and never delivered ({TENANT})"],
+    ),
     "holds that do not add up": (
         {
             "inventory": [*a_request(2), a_balance(5, 3), a_hold(1)],
@@ -253,7 +293,12 @@ async def test_a_trouble_is_told_with_its_id_and_nothing_else_is(
 
 
 async def test_who_is_well_is_told_so(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
-    await patient.suffers("shipments", a_shipment("label_ready"), a_shipment("queued", "shp_2", at="now()"))
+    await patient.suffers(
+        "shipments",
+        a_shipment("label_ready", voids_looked_at=LONG_AGO),
+        a_parcel("unknown", began_at="now()"),
+        a_shipment("queued", "shp_2", at="now()", cancel_asked_at="now()"),
+    )
     await patient.suffers("inventory", *HELD)
     await patient.suffers("orders", *an_order(4, 4))
 

@@ -46,6 +46,9 @@ class ScriptedCarrier:
         self.void_gate: asyncio.Event | None = None
         self.was_asked_to_void = asyncio.Event()
         self.scans: dict[str, Tracking] = {}
+        self.silent: set[str] = set()
+        self.track_gate = asyncio.Event()
+        self.tracking: set[str] = set()
 
     def choose_service(self, carrier_hint: str | None) -> str:
         return f"scripted_{carrier_hint}"
@@ -77,8 +80,13 @@ class ScriptedCarrier:
             raise failure
 
     async def track(self, sold: Sold) -> Tracking:
+        """Of what is `silent` it says nothing until `track_gate` opens. `tracking` is asked for, and not answered."""
         if self.is_unreachable:
             raise CarrierUnavailable("no route")
+        if sold.tracking_number in self.silent:
+            self.tracking.add(sold.tracking_number)
+            await self.track_gate.wait()
+            self.tracking.discard(sold.tracking_number)
         return self.scans.get(sold.tracking_number, Tracking.PRE_TRANSIT)
 
     def sell(self, purchase: Purchase) -> Label:

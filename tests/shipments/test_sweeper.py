@@ -1,6 +1,7 @@
 """The sweeper: what no event brought on is taken up, every shipment in its turn, whatever is in trouble beside it."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,10 +13,10 @@ from chassis.errors import Fault
 from chassis.ids import new_id
 from services.shipments import domain, operations, store, sweeper
 from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, Tracking
-from services.shipments.domain import LabelStatus, Line, Shipment, ShipmentRequest, Status, StockStatus
+from services.shipments.domain import LabelStatus, Line, Shipment, ShipmentRequest, Status, Stock, StockStatus
 from services.shipments.sweeper import Sweeper
 from skutrail.v1 import inventory_pb2
-from tests.shipments.conftest import ADA, Shipments, eventually, nobody
+from tests.shipments.conftest import ADA, ANNOUNCER, Shipments, eventually, nobody
 
 WATCHES = sweeper.watches()
 A_LOOK = max(watch.every for watch in WATCHES.values()) + timedelta(seconds=1)
@@ -45,6 +46,31 @@ async def failed(shipments: Shipments) -> Shipment:
     shipments.carrier.faults[f"{shipment.id}-1"] = CarrierRefused("address_rejected", "No such street.")
     await shipments.buy(shipment)
     return shipment
+
+
+async def shipped(shipments: Shipments, count: int) -> dict[str, Shipment]:
+    """So many that have left, by their tracking numbers. Their carrier may be silent for longer than a test takes."""
+    shipments.carrier.answers_within = timedelta(minutes=5)
+    sent = [await shipments.allocated() for _ in range(count)]
+    while await shipments.steps.labels.buy_all([(shipment.tenant_id, shipment.id) for shipment in sent]):
+        continue
+    news = [
+        ((shipment.tenant_id, shipment.id), Stock(StockStatus.DISPATCHED, 2, shipment.allocations)) for shipment in sent
+    ]
+    await shipments.run(lambda tx: operations.follow_stock(tx, news, announcer=ANNOUNCER, clock=shipments.clock))
+    found = await shipments.run(lambda tx: store.find_all(tx, [key for key, _ in news]))
+    return {shipment.parcel(1).tracking_number or "": shipment for shipment in found.values()}
+
+
+async def delivered(shipments: Shipments, sent: Iterable[Shipment]) -> int:
+    keys = [(shipment.tenant_id, shipment.id) for shipment in sent]
+    found = await shipments.run(lambda tx: store.find_all(tx, keys))
+    return [shipment.status for shipment in found.values()].count(Status.DELIVERED)
+
+
+async def under_way(shipments: Shipments) -> int:
+    """How many the carrier was asked for and has not answered."""
+    return len(shipments.carrier.tracking)
 
 
 async def marks(shipments: Shipments, shipment: Shipment) -> tuple[bool, datetime]:
@@ -207,6 +233,33 @@ async def test_what_was_shipped_is_delivered_when_the_carrier_has_delivered_ever
     assert (await shipments.event_types(shipment))[-2:] == ["shipment.shipped", "shipment.delivered"]
 
 
+async def test_what_was_shipped_is_asked_for_side_by_side(shipments: Shipments) -> None:
+    sent = await shipped(shipments, sweeper.AT_ONCE_MAX + 4)
+    shipments.carrier.silent, shipments.carrier.scans = set(sent), dict.fromkeys(sent, Tracking.DELIVERED)
+
+    sweeping = asyncio.create_task(sweep(shipments, Status.SHIPPED))
+    await eventually(lambda: under_way(shipments), lambda count: count == sweeper.AT_ONCE_MAX)
+    shipments.carrier.track_gate.set()
+    await sweeping
+
+    assert await delivered(shipments, sent.values()) == len(sent)
+
+
+async def test_a_shipment_that_the_carrier_is_silent_about_does_not_hold_up_those_of_the_next_batch(
+    shipments: Shipments,
+) -> None:
+    sent = await shipped(shipments, store.TAKEN_MAX + 5)
+    shipments.carrier.silent, shipments.carrier.scans = {next(iter(sent))}, dict.fromkeys(sent, Tracking.DELIVERED)
+
+    sweeping = asyncio.create_task(sweep(shipments, Status.SHIPPED))
+    await eventually(lambda: delivered(shipments, sent.values()), lambda count: count == len(sent) - 1)
+    assert await under_way(shipments) == 1
+    shipments.carrier.track_gate.set()
+    await sweeping
+
+    assert await delivered(shipments, sent.values()) == len(sent)
+
+
 async def test_a_carrier_that_cannot_tell_leaves_the_shipment_where_it_is(shipments: Shipments) -> None:
     shipment = await shipments.allocated()
     await shipments.buy(shipment)
@@ -252,7 +305,7 @@ async def test_more_shipments_in_trouble_than_a_batch_takes_do_not_keep_others_f
     shipments: Shipments,
 ) -> None:
     unknown_to_inventory = ShipmentRequest(shipments.tenant_id, "ord_1", ADA, [Line("BAD\x01", 1)], None)
-    for _ in range(sweeper.BATCH_MAX + 1):
+    for _ in range(store.TAKEN_MAX + 1):
         stuck, _events = domain.create(unknown_to_inventory, shipment_id=new_id("shp"), now=shipments.clock())
         await shipments.run(lambda tx, stuck=stuck: tx.execute(*store.inserting([stuck])))  # type: ignore[misc]
     sound = await shipments.create(Line("SKU-1", 1))

@@ -34,7 +34,7 @@ GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
 CONNECT_WITHIN_S = 2.0
-CONNECTIONS_MAX = 128  # kept alive; enough for all labels that are bought and given back at once (listener.WORKERS)
+CONNECTIONS_MAX = 160  # kept alive; enough for all labels under way at once (listener.WORKERS), and the sweeper
 # A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
