@@ -151,6 +151,21 @@ async def test_a_label_that_is_not_taken_back_stays_and_is_not_asked_for_again(s
     assert len(shipments.carrier.asked_to_void) == 1
 
 
+async def test_a_label_that_is_not_taken_back_never_serves_other_goods(shipments: Shipments) -> None:
+    shipment = await shipments.allocated()
+    await shipments.buy(shipment)
+    await shipments.hear_of_stock(shipment, StockStatus.WAITING, 2)
+    shipments.carrier.void_script = [USED]
+    await shipments.void(shipment)
+
+    await shipments.hear_of_stock(shipment, StockStatus.HELD, 3, "SEA-1")
+    await shipments.buy(shipment)
+
+    ready = await shipments.read(shipment)
+    assert (ready.status, [parcel.number for parcel in ready.parcels]) == (Status.LABEL_READY, [2])
+    assert shipments.carrier.sold == {f"{shipment.id}-1": 1, f"{shipment.id}-2": 1}
+
+
 @pytest.mark.parametrize("failure", [DOWN, LOST, USED], ids=lambda failure: failure.code)
 async def test_a_late_takers_failure_does_nothing_to_whoever_is_at_it(
     shipments: Shipments, failure: CarrierUnavailable | OutcomeUnknown | CarrierRefused
