@@ -44,8 +44,9 @@ LEASE_MARGIN = timedelta(seconds=5)
 AT_ONCE_MAX = 16
 # Whoever has an answer waits no longer for those who have none.
 SETTLE_EVERY_S = 0.1
-# What has not begun by then comes again. With a carrier's time it must stay below what a consumer lets (ack_wait).
-BEGIN_WITHIN_S = 3.0
+# What has not begun by then comes again. With a carrier's time, and a commit before it and after it, it must stay below
+# what a consumer lets (80 % of its ack_wait).
+BEGIN_WITHIN_S = 1.5
 
 Left = Mapping[ShipmentKey, str]
 """The shipments that must be taken up again, and why."""
