@@ -423,6 +423,26 @@ async def test_where_taking_many_fails_each_is_tried_alone(database: Database, l
     assert await parked(admin) == []
 
 
+async def test_where_many_are_tried_alone_those_behind_do_not_come_to_somebody_else(
+    database: Database, lane: Lane
+) -> None:
+    async def fail(_: Sequence[events_pb2.Event]) -> None:
+        raise ZeroDivisionError
+
+    async def take_time(_: events_pb2.Event) -> None:
+        await asyncio.sleep(SOON.total_seconds() / 3)  # the work itself: what is behind waits longer than the ack may
+
+    spec, alone = lane.consumer(ack_wait=SOON), Reader(take_time)
+    announced = [an_event(lane.type()) for _ in range(10)]
+    await lane.declare(spec)
+    await lane.publish(*announced)
+
+    async with consuming_together(lane, spec, alone, fail, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert Counter(alone.seen) == {event.id: 1 for event in announced}
+
+
 async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(database: Database, lane: Lane) -> None:
     calls: list[list[str]] = []
     troubled, *served = (an_event(lane.type()) for _ in range(5))
