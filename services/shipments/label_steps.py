@@ -111,7 +111,9 @@ class LabelSteps:
         """Asks for the label where it may have been bought, and buys it where it was not."""
         ends_at_s = self._ends_at_s()
         if task.sent_at is not None:
-            found = await _answer(self._find(task, task.sent_at), ends_at_s)
+            # Under a key of the carrier's a label is sold once, however early it is asked for again.
+            shows_within = self.carrier.answers_within if self.carrier.takes_keys else self._sells_within
+            found = await _answer(self._find(task, task.sent_at + shows_within), ends_at_s)
             if found is not None:
                 return found
             await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
@@ -131,22 +133,25 @@ class LabelSteps:
             return voided
         assert task.sent_at is not None
         failpoints.reach("shipments.search_begun")
-        found = await _answer(self._find(task, task.sent_at), self._ends_at_s())
+        found = await _answer(self._find(task, task.sent_at + self._sells_within), self._ends_at_s())
         failpoints.reach("shipments.search_answered")
         return found
 
-    async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
+    async def _find(self, task: LabelTask, shows_until: datetime) -> Label | None:
+        """Until `shows_until` a label that is not found is not known to be none."""
         try:
             found = await self.carrier.find_by_reference(task.parcel.reference)
         except CarrierFailure as trouble:  # not asked is not the same as not bought
             raise OutcomeUnknown(trouble.message) from trouble
-        if found is None and self.clock() < sent_at + self.carrier.answers_within + self.carrier.settles_after:
+        if found is None and self.clock() < shows_until:
             raise OutcomeUnknown("The carrier does not know the label yet.")
         return found
 
     async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
-            lambda p: labeling.settle_purchases(p, ended, announcer=self.announcer, now=self.clock())
+            lambda p: labeling.settle_purchases(
+                p, ended, sells_within=self._sells_within, announcer=self.announcer, now=self.clock()
+            )
         )
         failpoints.reach("shipments.purchase_settled")
         for one, left in zip(ended, settled, strict=True):
@@ -170,6 +175,11 @@ class LabelSteps:
             if isinstance(one.outcome, CarrierRefused) and left.counted:
                 log.error("label.not_taken_back", reference=reference, cause=str(one.outcome))
         return settled
+
+    @property
+    def _sells_within(self) -> timedelta:
+        """For so long after it was sent a purchase may still become a label that nobody has seen."""
+        return self.carrier.answers_within + self.carrier.settles_after
 
     def _ends_at_s(self) -> float:
         return asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()

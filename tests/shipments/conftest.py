@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -169,7 +170,8 @@ class Shipments:
 
     async def settle(self, task: LabelTask, outcome: Label | CarrierFailure) -> Shipment:
         """The last transaction of a purchase alone."""
-        return (await self._settle(labeling.settle_purchases, task, outcome)).shipment
+        settle = partial(labeling.settle_purchases, sells_within=self.carrier.answers_within)
+        return (await self._settle(settle, task, outcome)).shipment
 
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], shipment: Shipment) -> LabelTask:
         keys = [(self.tenant_id, shipment.id)]

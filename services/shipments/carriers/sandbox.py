@@ -50,7 +50,8 @@ class SandboxCarrier:
 
     name = "sandbox"
     answers_within = timedelta(seconds=5)
-    settles_after = timedelta(0)
+    settles_after = timedelta(seconds=35)  # its slowest sale takes 30 seconds, whether or not we still wait
+    takes_keys = True
 
     def __init__(
         self, url: str, *, answers_within: timedelta = answers_within, connect_within_s: float = CONNECT_WITHIN_S
