@@ -38,6 +38,7 @@ from services.shipments.labeling import Begun, Ended, LabelTask, Settled
 from services.shipments.links import LabelLinks
 from services.shipments.server import SERVICE_NAME, ShipmentsServer
 from services.shipments.steps import Steps
+from services.shipments.stragglers import Stragglers
 from services.shipments.writer import Writer as CreateWriter
 from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
@@ -77,6 +78,8 @@ class Shipments:
     tenant_id: str
     clock: Clock
     carrier: ScriptedCarrier
+    stragglers: Stragglers = field(default_factory=lambda: Stragglers(at_most=0))
+    """Nobody: whoever asks for a label waits for it, unless a test says otherwise."""
 
     @property
     def steps(self) -> Steps:
@@ -91,6 +94,7 @@ class Shipments:
             clock=self.clock,
             new_id=new_id,
             nudge=lambda: None,
+            stragglers=self.stragglers,
         )
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:

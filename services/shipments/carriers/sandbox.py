@@ -34,7 +34,8 @@ GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
 CONNECT_WITHIN_S = 2.0
-CONNECTIONS_MAX = 128  # kept alive; enough for all labels that are bought and given back at once (listener.WORKERS)
+# Kept alive; enough for all labels that are bought and given back at once (listener.WORKERS), and for stragglers.
+CONNECTIONS_MAX = 192
 # A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
