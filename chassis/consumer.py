@@ -126,8 +126,8 @@ class Consumer:
             for message, of_message in zip(messages, carried, strict=True):
                 await self._end(message, [troubles[event.id] for event in of_message if event.id in troubles])
             return
-        for message in messages:
-            await self._settle(message)
+        for place, message in enumerate(messages):
+            await self._settle(message, messages[place + 1 :])
 
     async def _hand_over(self, events: Sequence[events_pb2.Event]) -> Mapping[str, str]:
         """The trouble of those that must come again, by the event's id."""
@@ -142,11 +142,12 @@ class Consumer:
             log.info("events.handled", consumer=self._spec.name, count=len(events))
         return {}
 
-    async def _settle(self, message: Msg) -> None:
+    async def _settle(self, message: Msg, behind: Sequence[Msg] = ()) -> None:
         """Ack after the effects are committed; nak with a growing delay on trouble; park what stays broken.
 
-        Of a bundle that comes again, those that had their effect have it no second time.
+        Of a bundle that comes again, those that had their effect have it no second time. Those `behind` wait for it.
         """
+        await _go_on_with(behind)
         deliveries = message.metadata.num_delivered
         try:
             events = self._events_of_ours(message)
@@ -158,7 +159,7 @@ class Consumer:
             for event in events:
                 trouble = await self._try(message, event, deliveries) or trouble
                 if len(events) > 1:
-                    await _go_on_with([message])
+                    await _go_on_with([message, *behind])
         await self._end(message, [trouble] if trouble else [])
 
     async def _end(self, message: Msg, troubles: Sequence[str]) -> None:

@@ -386,9 +386,11 @@ def changed(shipment: Shipment, now: datetime) -> Shipment:
 
 
 def newest_by_warehouse(opened: Sequence[Parcel]) -> Mapping[str, Parcel]:
-    """The parcel of each warehouse that is of use: the newest whose label is not given back."""
+    """The parcel of each warehouse that is of use: the newest whose label is neither given back nor used up."""
     given_back = (LabelStatus.VOIDING, LabelStatus.VOIDED)
-    return {parcel.warehouse: parcel for parcel in opened if parcel.label_status not in given_back}
+    # What a carrier would not take back may have been used: under that label no other goods may leave.
+    of_use = (p for p in opened if p.label_status not in given_back and p.void_refused_at is None)
+    return {parcel.warehouse: parcel for parcel in of_use}
 
 
 def warehouses(held: Sequence[HeldLine]) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """Labels are bought, given back and tracked: what takes a carrier. Why repetition is harmless: steps.py.
 
 Many shipments go through at once: written down together before the carrier is asked, asked for side by side, and
-settled together. Whatever becomes of one of them, the others go on.
+settled together. Whatever becomes of one of them, the others go on, and nobody waits long for it (stragglers.py).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from services.shipments.domain import Line, Parcel, Shipment
 from services.shipments.events import Announcer
 from services.shipments.labeling import Begun, Ended, LabelTask, Settled
 from services.shipments.store import ShipmentKey
+from services.shipments.stragglers import LATE_AFTER_S, Stragglers
 
 T = TypeVar("T")
 
@@ -44,8 +45,9 @@ LEASE_MARGIN = timedelta(seconds=5)
 AT_ONCE_MAX = 16
 # Whoever has an answer waits no longer for those who have none.
 SETTLE_EVERY_S = 0.1
-# What has not begun by then comes again. With a carrier's time it must stay below what a consumer lets (ack_wait).
-BEGIN_WITHIN_S = 3.0
+# What has not begun by then comes again. With a carrier's time, and a commit before it and after it, it must stay below
+# what a consumer lets (80 % of its ack_wait).
+BEGIN_WITHIN_S = 1.5
 
 Left = Mapping[ShipmentKey, str]
 """The shipments that must be taken up again, and why."""
@@ -59,16 +61,17 @@ class LabelSteps:
     clock: Clock
     new_id: IdMaker
     nudge: Callable[[], None]
+    stragglers: Stragglers
 
     async def buy_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Buys what labels of shipments are missing, one after the other of each."""
         purchases = _Work(self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel)
-        return await _Round(purchases, keys).run()
+        return await _Round(purchases, keys, self.stragglers).run()
 
     async def void_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Gives back the labels of shipments that serve nobody, one after the other of each."""
         voids = _Work(self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
-        return await _Round(voids, keys).run()
+        return await _Round(voids, keys, self.stragglers).run()
 
     async def track(self, parcel: Parcel) -> Tracking:
         """Raises RetryLater when the carrier cannot tell."""
@@ -110,7 +113,9 @@ class LabelSteps:
         """Asks for the label where it may have been bought, and buys it where it was not."""
         ends_at_s = self._ends_at_s()
         if task.sent_at is not None:
-            found = await _answer(self._find(task, task.sent_at), ends_at_s)
+            # Under a key of the carrier's a label is sold once, however early it is asked for again.
+            shows_within = self.carrier.answers_within if self.carrier.takes_keys else self._sells_within
+            found = await _answer(self._find(task, task.sent_at + shows_within), ends_at_s)
             if found is not None:
                 return found
             await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
@@ -130,22 +135,25 @@ class LabelSteps:
             return voided
         assert task.sent_at is not None
         failpoints.reach("shipments.search_begun")
-        found = await _answer(self._find(task, task.sent_at), self._ends_at_s())
+        found = await _answer(self._find(task, task.sent_at + self._sells_within), self._ends_at_s())
         failpoints.reach("shipments.search_answered")
         return found
 
-    async def _find(self, task: LabelTask, sent_at: datetime) -> Label | None:
+    async def _find(self, task: LabelTask, shows_until: datetime) -> Label | None:
+        """Until `shows_until` a label that is not found is not known to be none."""
         try:
             found = await self.carrier.find_by_reference(task.parcel.reference)
         except CarrierFailure as trouble:  # not asked is not the same as not bought
             raise OutcomeUnknown(trouble.message) from trouble
-        if found is None and self.clock() < sent_at + self.carrier.answers_within + self.carrier.settles_after:
+        if found is None and self.clock() < shows_until:
             raise OutcomeUnknown("The carrier does not know the label yet.")
         return found
 
     async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
-            lambda p: labeling.settle_purchases(p, ended, announcer=self.announcer, now=self.clock())
+            lambda p: labeling.settle_purchases(
+                p, ended, sells_within=self._sells_within, announcer=self.announcer, now=self.clock()
+            )
         )
         failpoints.reach("shipments.purchase_settled")
         for one, left in zip(ended, settled, strict=True):
@@ -170,6 +178,11 @@ class LabelSteps:
                 log.error("label.not_taken_back", reference=reference, cause=str(one.outcome))
         return settled
 
+    @property
+    def _sells_within(self) -> timedelta:
+        """For so long after it was sent a purchase may still become a label that nobody has seen."""
+        return self.carrier.answers_within + self.carrier.settles_after
+
     def _ends_at_s(self) -> float:
         return asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()
 
@@ -189,13 +202,18 @@ class _Work:
     next_parcel: Callable[[Shipment], Parcel | None]
 
 
+_Answer = asyncio.Task[Label | CarrierFailure | None]
+
+
 class _Round:
     """Shipments on their way: begun, asked for, settled, and begun again while there is more to do."""
 
-    def __init__(self, work: _Work, keys: Sequence[ShipmentKey]) -> None:
+    def __init__(self, work: _Work, keys: Sequence[ShipmentKey], stragglers: Stragglers) -> None:
         self._work = work
+        self._stragglers = stragglers
         self._wanted = list(dict.fromkeys(keys))
-        self._asked: dict[asyncio.Task[Label | CarrierFailure | None], LabelTask] = {}
+        self._asked: dict[_Answer, LabelTask] = {}
+        self._late_at_s: dict[_Answer, float] = {}
         self._left: dict[ShipmentKey, str] = {}
         self._broken: list[Exception] = []
         self._begins_until_s = asyncio.get_running_loop().time() + BEGIN_WITHIN_S
@@ -206,6 +224,7 @@ class _Round:
             while self._wanted or self._asked:
                 await self._begin_some()
                 await self._settle_some()
+                self._leave_late_ones()
         finally:
             for asked in self._asked:  # a round that is given up: nobody is left to hear an answer
                 asked.cancel()
@@ -230,7 +249,9 @@ class _Round:
             self._wanted = []
             return
         self._left.update(dict.fromkeys(begun.leased, "somebody is at the label"))
-        self._asked.update({asyncio.create_task(self._work.ask(task)): task for task in begun.tasks})
+        asked = {asyncio.create_task(self._work.ask(task)): task for task in begun.tasks}
+        self._asked.update(asked)
+        self._late_at_s.update(dict.fromkeys(asked, asyncio.get_running_loop().time() + LATE_AFTER_S))
 
     async def _settle_some(self) -> None:
         """Those that have their answer: all, or those who are quick."""
@@ -248,6 +269,15 @@ class _Round:
                 self._broken.append(error)
         if ended:
             await self._write_down(ended)
+
+    def _leave_late_ones(self) -> None:
+        """Waits no longer for whom the carrier lets wait, as long as others can take them over."""
+        now_s = asyncio.get_running_loop().time()
+        for asked, task in list(self._asked.items()):
+            if self._late_at_s[asked] <= now_s and not asked.done() and self._stragglers.has_room:
+                del self._asked[asked]
+                self._left[task.key] = "the carrier takes its time"
+                self._stragglers.take(_see_through(self._work, task, asked, self._stragglers))
 
     async def _write_down(self, ended: Sequence[Ended]) -> None:
         try:
@@ -267,10 +297,29 @@ class _Round:
     def _go_on(self, ended: Ended, shipment: Shipment) -> None:
         if self._work.next_parcel(shipment) is None:
             return
-        if isinstance(ended.outcome, CarrierFailure) and not isinstance(ended.outcome, CarrierRefused):
-            self._left[ended.task.key] = ended.outcome.code
+        if _is_trouble(ended.outcome):
+            self._left[ended.task.key] = _code(ended.outcome)
         else:
             self._wanted.append(ended.task.key)
+
+
+async def _see_through(work: _Work, task: LabelTask, asked: _Answer, stragglers: Stragglers) -> None:
+    """Writes a straggler down when its answer comes, and goes on with its shipment."""
+    try:
+        ended = Ended(task, await asked)
+        [settled] = await work.settle([ended])
+        has_more = work.next_parcel(settled.shipment) is not None
+        if has_more and not _is_trouble(ended.outcome) and not stragglers.is_stopping:
+            await _Round(work, [task.key], stragglers).run()
+    except RetryLater as trouble:
+        log.info("label.left", reference=task.parcel.reference, cause=str(trouble))
+    except Exception:  # noqa: BLE001 - nobody waits for it: it is taken up again when its lease is over
+        log.exception("label.left", reference=task.parcel.reference)
+
+
+def _is_trouble(outcome: Label | CarrierFailure | None) -> bool:
+    """Whether it must be tried again, later."""
+    return isinstance(outcome, CarrierFailure) and not isinstance(outcome, CarrierRefused)
 
 
 async def _answer(asked: Awaitable[T], ends_at_s: float) -> T | CarrierFailure:

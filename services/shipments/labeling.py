@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from chassis import outbox
 from chassis.consumer import RetryLater
 from chassis.ids import IdMaker
 from chassis.pipeline import Pipeline
 from services.shipments import purchasing, store, voiding
-from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label
+from services.shipments.carriers.port import CarrierFailure, CarrierRefused, Label, OutcomeUnknown
 from services.shipments.domain import (
     Decision,
     Failure,
@@ -138,13 +139,14 @@ async def send_again(pipeline: Pipeline, task: LabelTask, now: datetime) -> None
 
 
 async def settle_purchases(
-    pipeline: Pipeline, ended: Sequence[Ended], *, announcer: Announcer, now: datetime
+    pipeline: Pipeline, ended: Sequence[Ended], *, sells_within: timedelta, announcer: Announcer, now: datetime
 ) -> Sequence[Settled]:
     """Writes down how purchases ended, in their order.
 
-    A label is kept whoever brings it, unless there is one: it is paid for. A failure counts from the latest try alone.
+    A label is kept whoever brings it, unless there is one: it is paid for. A failure counts from the latest try alone,
+    and does not say that nothing was bought while an earlier one may still sell: for `sells_within` after it was sent.
     """
-    return await _settle(pipeline, ended, _settle_purchase, announcer, now)
+    return await _settle(pipeline, ended, partial(_settle_purchase, sells_within), announcer, now)
 
 
 async def settle_voids(
@@ -205,15 +207,25 @@ async def _settle(
     return [Settled(desk[one.task.key], counts) for one, counts in zip(ended, counted, strict=True)]
 
 
-def _settle_purchase(desk: _Desk, ended: Ended, now: datetime) -> bool:
+def _settle_purchase(sells_within: timedelta, desk: _Desk, ended: Ended, now: datetime) -> bool:
     task, outcome = ended.task, ended.outcome
     if isinstance(outcome, Label):
         return _keep_label(desk, task, outcome, now)
     assert outcome is not None
     if not purchasing.is_latest_try(desk[task.key], task.parcel.number, task.try_id):
         return False
-    desk.decide(task.key, _give_up_or_put_off(desk[task.key], task.parcel.number, outcome, now))
+    is_unclear = isinstance(outcome, OutcomeUnknown) or _may_still_be_sold(task, sells_within)
+    fact = LabelFact.UNCLEAR if is_unclear else LabelFact.NOT_BOUGHT
+    give_up_or_put_off = purchasing.fail if isinstance(outcome, CarrierRefused) else purchasing.put_off_purchase
+    error = Failure(outcome.code, outcome.message)
+    desk.decide(task.key, give_up_or_put_off(desk[task.key], task.parcel.number, error, fact, now))
     return True
+
+
+def _may_still_be_sold(task: LabelTask, sells_within: timedelta) -> bool:
+    """Whether an earlier try was under way when this one looked for its label, and found none."""
+    assert task.parcel.attempt is not None
+    return task.sent_at is not None and task.parcel.attempt.tried_at < task.sent_at + sells_within
 
 
 def _settle_void(desk: _Desk, ended: Ended, now: datetime) -> bool:
@@ -248,12 +260,3 @@ def _keep_label(desk: _Desk, task: LabelTask, label: Label, now: datetime) -> bo
 
 def _is_leased(parcel: Parcel, now: datetime) -> bool:
     return parcel.attempt is not None and parcel.attempt.leased_until > now
-
-
-def _give_up_or_put_off(shipment: Shipment, number: int, failure: CarrierFailure, now: datetime) -> Decision:
-    error = Failure(failure.code, failure.message)
-    if isinstance(failure, CarrierRefused):
-        return purchasing.fail(shipment, number, error, LabelFact.NOT_BOUGHT, now)
-    nothing_bought = isinstance(failure, CarrierUnavailable)
-    outcome = LabelFact.NOT_BOUGHT if nothing_bought else LabelFact.UNCLEAR
-    return purchasing.put_off_purchase(shipment, number, error, outcome, now)

@@ -13,7 +13,7 @@ from services.shipments.steps import Steps
 from services.shipments.store import ShipmentKey
 from skutrail.v1 import events_pb2
 
-# A carrier that is silent for one shipment holds a worker up: buying has more of them than others need.
+# A carrier that is slow for all holds its workers up: buying has more of them than others need.
 WORKERS = {topology.LABEL_STEPS: 4}
 
 

@@ -15,7 +15,7 @@ That is why these handlers claim no inbox row: the state they change already tel
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,6 +32,7 @@ from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Shipment, Sta
 from services.shipments.events import Announcer
 from services.shipments.label_steps import LabelSteps, Left
 from services.shipments.store import ShipmentKey
+from services.shipments.stragglers import Stragglers
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 
 T = TypeVar("T")
@@ -50,11 +51,14 @@ class Steps:
     new_id: IdMaker
     nudge: Callable[[], None]
     """Tells the relay that there may be something to publish."""
+    stragglers: Stragglers = field(default_factory=Stragglers)
 
     @property
     def labels(self) -> LabelSteps:
         """The steps that take a carrier."""
-        return LabelSteps(self.database, self.carrier, self.announcer, self.clock, self.new_id, self.nudge)
+        return LabelSteps(
+            self.database, self.carrier, self.announcer, self.clock, self.new_id, self.nudge, self.stragglers
+        )
 
     async def allocate(self, tenant_id: str, shipment_id: str) -> None:
         await self.allocate_all([(tenant_id, shipment_id)])

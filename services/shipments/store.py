@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import TextClause, text
@@ -295,8 +296,9 @@ def _saving(changes: Sequence[Change]) -> Iterator[tuple[TextClause, dict[str, l
     parcels = [
         _parcel_columns(after, parcel)
         for before, after in changes
-        for parcel in after.opened_parcels
-        if parcel not in before.opened_parcels
+        # Each against its own: parcels keep their places, new ones come behind.
+        for parcel, was in zip_longest(after.opened_parcels, before.opened_parcels)
+        if parcel != was
     ]
     if parcels:
         yield _SAVE_PARCELS, _by_column(parcels)

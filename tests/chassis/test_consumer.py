@@ -1,8 +1,7 @@
 """Taking events: acked after the effect, kept for as long as it takes, and never in a neighbour's way."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -17,12 +16,9 @@ from chassis import inbox, trace
 from chassis.consumer import (
     POISON_DELIVERIES_MAX,
     WORKERS,
-    WORKERS_TOGETHER,
     Consumer,
     Handler,
     RetryLater,
-    SomeLater,
-    Together,
 )
 from chassis.database import Database
 from chassis.errors import Fault
@@ -370,78 +366,3 @@ async def test_trouble_with_one_event_of_a_bundle_does_not_hold_up_those_behind_
         await until(lambda: reader.has_seen(behind))
 
     assert (await lane.consumer_info(spec)).num_ack_pending == 1
-
-
-@asynccontextmanager
-async def consuming_together(
-    lane: Lane, spec: ConsumerSpec, one_by_one: Reader, together: Together, database: Database
-) -> AsyncIterator[None]:
-    connection = Nats(lane.nats_url, spec.name)
-    consumer = Consumer(connection, spec, {lane.type(): one_by_one}, database, together)
-    running = asyncio.create_task(consumer.run())
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-        await connection.close()
-
-
-async def test_what_lies_ready_is_handed_over_together(database: Database, lane: Lane) -> None:
-    calls: list[list[str]] = []
-
-    async def take(events: Sequence[events_pb2.Event]) -> None:
-        calls.append([event.id for event in events])
-
-    spec, alone = lane.consumer(), Reader()
-    announced = [an_event(lane.type()) for _ in range(9)]
-    await lane.declare(spec)
-    await lane.publish(*announced[:5], an_event(lane.type("other")))
-    await lane.publish_raw(a_bundle(*announced[5:]))
-
-    async with consuming_together(lane, spec, alone, take, database):
-        await until(lambda: all_acked(lane, spec))
-
-    assert sorted(event_id for call in calls for event_id in call) == sorted(event.id for event in announced)
-    assert len(calls) <= WORKERS_TOGETHER
-    assert alone.seen == []
-
-
-async def test_where_taking_many_fails_each_is_tried_alone(database: Database, lane: Lane, admin: Admin) -> None:
-    async def fail(_: Sequence[events_pb2.Event]) -> None:
-        raise ZeroDivisionError
-
-    spec, alone = lane.consumer(), Reader()
-    announced = [an_event(lane.type()) for _ in range(3)]
-    await lane.declare(spec)
-    await lane.publish(*announced)
-
-    async with consuming_together(lane, spec, alone, fail, database):
-        await until(lambda: all_acked(lane, spec))
-
-    assert sorted(alone.seen) == sorted(event.id for event in announced)
-    assert await parked(admin) == []
-
-
-async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(database: Database, lane: Lane) -> None:
-    calls: list[list[str]] = []
-    troubled, *served = (an_event(lane.type()) for _ in range(5))
-
-    async def take(events: Sequence[events_pb2.Event]) -> None:
-        calls.append([event.id for event in events])
-        if sum(troubled.id in call for call in calls) == 1 and troubled.id in calls[-1]:
-            raise SomeLater({troubled.id: "a carrier is away"})
-
-    spec, alone = lane.consumer(), Reader()
-    await lane.declare(spec)
-    await lane.publish(troubled, *served[:2])
-    await lane.publish_raw(a_bundle(*served[2:]))
-
-    async with consuming_together(lane, spec, alone, take, database):
-        await until(lambda: all_acked(lane, spec))
-
-    assert Counter(event_id for call in calls for event_id in call) == {
-        troubled.id: 2,
-        **{event.id: 1 for event in served},
-    }
-    assert alone.seen == []

@@ -29,6 +29,7 @@ class ScriptedCarrier:
     name = "scripted"
     answers_within = timedelta(seconds=1)
     settles_after = timedelta(0)
+    takes_keys = False
 
     def __init__(self, *script: Answer) -> None:
         self.script = list(script)

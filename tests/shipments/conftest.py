@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import grpc
@@ -37,6 +38,7 @@ from services.shipments.labeling import Begun, Ended, LabelTask, Settled
 from services.shipments.links import LabelLinks
 from services.shipments.server import SERVICE_NAME, ShipmentsServer
 from services.shipments.steps import Steps
+from services.shipments.stragglers import Stragglers
 from services.shipments.writer import Writer as CreateWriter
 from skutrail.v1 import common_pb2, events_pb2, inventory_pb2, inventory_pb2_grpc, shipments_pb2_grpc
 from tests.shipments.carriers import ScriptedCarrier
@@ -76,6 +78,8 @@ class Shipments:
     tenant_id: str
     clock: Clock
     carrier: ScriptedCarrier
+    stragglers: Stragglers = field(default_factory=lambda: Stragglers(at_most=0))
+    """Nobody: whoever asks for a label waits for it, unless a test says otherwise."""
 
     @property
     def steps(self) -> Steps:
@@ -90,6 +94,7 @@ class Shipments:
             clock=self.clock,
             new_id=new_id,
             nudge=lambda: None,
+            stragglers=self.stragglers,
         )
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -169,7 +174,8 @@ class Shipments:
 
     async def settle(self, task: LabelTask, outcome: Label | CarrierFailure) -> Shipment:
         """The last transaction of a purchase alone."""
-        return (await self._settle(labeling.settle_purchases, task, outcome)).shipment
+        settle = partial(labeling.settle_purchases, sells_within=self.carrier.answers_within)
+        return (await self._settle(settle, task, outcome)).shipment
 
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], shipment: Shipment) -> LabelTask:
         keys = [(self.tenant_id, shipment.id)]

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import psycopg
@@ -13,6 +14,7 @@ from services.shipments import listener, topology
 from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, Label, OutcomeUnknown, Purchase
 from services.shipments.domain import LabelStatus, Shipment, Status, StockStatus
 from services.shipments.label_steps import AT_ONCE_MAX, Left
+from services.shipments.stragglers import STRAGGLERS_MAX, Stragglers
 from skutrail.v1 import events_pb2
 from tests.shipments.carriers import ScriptedCarrier
 from tests.shipments.conftest import LEASE, Shipments, eventually, warm_up
@@ -48,12 +50,16 @@ class Busy(ScriptedCarrier):
     silent_for: frozenset[str] = frozenset()
     at_once = at_once_max = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaks = asyncio.Event()
+
     async def buy(self, purchase: Purchase) -> Label:
         self.at_once += 1
         self.at_once_max = max(self.at_once_max, self.at_once)
         try:
             if purchase.reference in self.silent_for:
-                await asyncio.Event().wait()
+                await self.speaks.wait()
             await asyncio.sleep(0)
             return await super().buy(purchase)
         finally:
@@ -112,6 +118,95 @@ async def test_whoever_has_an_answer_does_not_wait_for_who_has_none(shipments: S
     assert ready
     assert is_still_buying
     assert carrier.at_once == 0
+
+
+@asynccontextmanager
+async def taking_stragglers(shipments: Shipments, at_most: int = STRAGGLERS_MAX) -> AsyncIterator[asyncio.Task[None]]:
+    """With room for whom the carrier lets wait; cut off at the end."""
+    shipments.stragglers = Stragglers(at_most)
+    running = asyncio.create_task(shipments.stragglers.run())
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_one_whom_the_carrier_lets_wait_is_seen_through_while_nobody_waits_for_it(shipments: Shipments) -> None:
+    silent, *quick = await allocated(shipments, AT_ONCE_MAX)
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.silent_for = frozenset({f"{silent.id}-1"})
+
+    async with taking_stragglers(shipments):
+        left = await buy(shipments, [silent, *quick])
+        is_still_asked = carrier.at_once == 1
+        again = await buy(shipments, [silent])
+        carrier.speaks.set()
+        await eventually(lambda: shipments.read(silent), lambda shipment: shipment.status is Status.LABEL_READY)
+
+    assert is_still_asked
+    assert left == {key(silent): "the carrier takes its time"}
+    assert again == {key(silent): "somebody is at the label"}
+    assert await statuses(shipments, quick) == [Status.LABEL_READY] * len(quick)
+    assert set(carrier.sold.values()) == {1}
+
+
+async def test_whoever_was_let_wait_goes_on_to_the_next_label(shipments: Shipments) -> None:
+    [shipment] = await allocated(shipments, 1, "SEA-1", "PDX-1")
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.silent_for = frozenset({f"{shipment.id}-1"})
+
+    async with taking_stragglers(shipments):
+        assert await buy(shipments, [shipment]) == {key(shipment): "the carrier takes its time"}
+        carrier.speaks.set()
+        await eventually(lambda: shipments.read(shipment), lambda read: read.status is Status.LABEL_READY)
+
+    assert carrier.sold == {f"{shipment.id}-{number}": 1 for number in (1, 2)}
+
+
+async def test_only_so_many_are_let_go_and_the_others_waited_for(shipments: Shipments) -> None:
+    many = await allocated(shipments, 3)
+    shipments.carrier = carrier = Busy()
+    carrier.silent_for = frozenset({f"{shipment.id}-1" for shipment in many})
+
+    async with taking_stragglers(shipments, at_most=1):
+        left = await buy(shipments, many)
+
+    assert Counter(left.values()) == {"the carrier takes its time": 1, "carrier_outcome_unknown": 2}
+
+
+async def test_who_is_let_wait_when_the_process_stops_is_written_down_before_it_ends(shipments: Shipments) -> None:
+    first, second = await allocated(shipments, 2)
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.silent_for = frozenset({f"{first.id}-1"})
+
+    async with taking_stragglers(shipments) as running:
+        await buy(shipments, [first])
+        shipments.stragglers.stop()
+        assert await buy(shipments, [second]) == {}
+        assert not running.done()
+        carrier.speaks.set()
+        await running
+
+    assert await statuses(shipments, [first, second]) == [Status.LABEL_READY] * 2
+
+
+async def test_who_is_let_wait_is_given_up_with_the_process_and_taken_up_again(shipments: Shipments) -> None:
+    [shipment] = await allocated(shipments, 1)
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.silent_for = frozenset({f"{shipment.id}-1"})
+    async with taking_stragglers(shipments):
+        await buy(shipments, [shipment])
+
+    assert carrier.at_once == 0
+    carrier.silent_for = frozenset()
+    shipments.clock.passes(carrier.answers_within + LEASE)
+    assert await buy(shipments, [shipment]) == {}
+    assert carrier.sold == {f"{shipment.id}-1": 1}
 
 
 async def test_what_cannot_be_written_down_undoes_no_other(shipments: Shipments) -> None:

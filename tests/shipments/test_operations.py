@@ -1,14 +1,16 @@
 """What is remembered and announced, on a real PostgreSQL."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from chassis.errors import Fault
-from services.shipments import operations
-from services.shipments.domain import Line, Shipment, Status, StockStatus
+from services.shipments import operations, purchasing, store
+from services.shipments.domain import Line, Parcel, Shipment, Status, StockStatus
 from skutrail.v1 import shipments_pb2
-from tests.shipments.conftest import Shipments
+from tests.shipments.conftest import LEASE, Shipments
 
 HELD, WAITING = StockStatus.HELD, StockStatus.WAITING
 
@@ -26,6 +28,33 @@ async def test_a_shipment_is_stored_whole_and_announced_in_the_same_commit(shipm
     assert not event.shipment.ship_to.HasField("line2")
     assert not event.shipment.HasField("label_url")
     assert event.shipment.version == 1
+
+
+class Compared(Parcel):
+    """Counts how often a parcel is compared."""
+
+    times = 0
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_a_parcel_among_hundreds_is_saved_without_looking_for_it_among_them_all(shipments: Shipments) -> None:
+    many = await shipments.allocated(*(f"WH-{number}" for number in range(300)))
+    read = replace(many, opened_parcels=tuple(Compared(**vars(parcel)) for parcel in many.opened_parcels))
+    leased_until = shipments.clock() + LEASE
+    begun = purchasing.begin_purchase(read, 300, try_id="att_1", leased_until=leased_until, now=shipments.clock())
+    Compared.times = 0
+
+    await shipments.run(lambda tx: store.update(tx, many, begun))
+
+    assert Compared.times <= 300
+    stored = await shipments.read(many)
+    assert [parcel.number for parcel in stored.opened_parcels if parcel.attempt is not None] == [300]
+    assert len(stored.opened_parcels) == 300
 
 
 async def test_the_same_news_of_stock_twice_changes_nothing(shipments: Shipments) -> None:

@@ -6,10 +6,13 @@ from datetime import timedelta
 import pytest
 
 from chassis.consumer import RetryLater
+from sandbox.faults import Pace
 from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, OutcomeUnknown
-from services.shipments.domain import LabelStatus, Shipment, Status, StockStatus
-from tests.shipments.carriers import sells_and_loses_the_answer
+from services.shipments.domain import LabelStatus, Line, Shipment, Status, StockStatus
+from services.shipments.sweeper import LABELS_TO_VOID, Sweeper
+from tests.shipments.carriers import fails, sells_and_loses_the_answer
 from tests.shipments.conftest import LEASE, Shipments, eventually, warm_up
+from tests.shipments.selling import selling
 
 USED = CarrierRefused("label_used", "It was scanned.")
 DOWN = CarrierUnavailable("down")
@@ -149,6 +152,21 @@ async def test_a_label_that_is_not_taken_back_stays_and_is_not_asked_for_again(s
     parcel = (await shipments.read(shipment)).parcel(1)
     assert (parcel.label_status, parcel.void_refused_at) == (LabelStatus.READY, shipments.clock())
     assert len(shipments.carrier.asked_to_void) == 1
+
+
+async def test_a_label_that_is_not_taken_back_never_serves_other_goods(shipments: Shipments) -> None:
+    shipment = await shipments.allocated()
+    await shipments.buy(shipment)
+    await shipments.hear_of_stock(shipment, StockStatus.WAITING, 2)
+    shipments.carrier.void_script = [USED]
+    await shipments.void(shipment)
+
+    await shipments.hear_of_stock(shipment, StockStatus.HELD, 3, "SEA-1")
+    await shipments.buy(shipment)
+
+    ready = await shipments.read(shipment)
+    assert (ready.status, [parcel.number for parcel in ready.parcels]) == (Status.LABEL_READY, [2])
+    assert shipments.carrier.sold == {f"{shipment.id}-1": 1, f"{shipment.id}-2": 1}
 
 
 @pytest.mark.parametrize("failure", [DOWN, LOST, USED], ids=lambda failure: failure.code)
@@ -358,3 +376,71 @@ async def test_the_label_document_is_gone_with_the_shipment_and_the_reader_sees_
 
     assert not message.HasField("label_url")
     assert [parcel.tracking_number for parcel in message.parcels] == [f"T-{shipment.id}-1-1"]
+
+
+async def test_a_sale_that_is_under_way_when_its_shipment_is_canceled_is_waited_for_and_given_back(
+    shipments: Shipments,
+) -> None:
+    async with selling(timedelta(milliseconds=300), Pace(slow_s=1.0)) as shop:
+        await shipments.receive(2)
+        shipment = await shipments.create(Line("SKU-1", 2), name="SANDBOX_SLOW_30S")
+        steps, key = shipments.steps_with(shop.carrier), (shipments.tenant_id, shipment.id)
+        reference = f"{shipment.id}-1"
+        await steps.allocate(*key)
+        with pytest.raises(RetryLater):
+            await steps.buy_labels(*key)
+        await steps.cancel(*key)
+
+        for _ in range(2):
+            shipments.clock.passes(timedelta(seconds=10))
+            with pytest.raises(RetryLater):
+                await steps.void_labels(*key)
+        await eventually(lambda: shop.sandbox.sales(reference), lambda sales: sales == (1, 0))
+        shipments.clock.passes(timedelta(seconds=10))
+        await steps.void_labels(*key)
+
+        assert await shop.sandbox.sales(reference) == (1, 1)
+        assert await labels(shipments, shipment) == [LabelStatus.VOIDED]
+
+
+async def test_a_search_that_found_nothing_is_taken_up_until_nothing_can_be_sold_any_more(
+    shipments: Shipments,
+) -> None:
+    async with selling() as shop:
+        shipment = await shipments.allocated()
+        await shipments.begin(shipment)
+        await shipments.end(shipment)
+        sweeper = Sweeper(shipments.database, shipments.steps_with(shop.carrier), shipments.clock)
+
+        shipments.clock.passes(LEASE)
+        with pytest.raises(RetryLater):
+            await shipments.steps_with(shop.carrier).void_labels(shipments.tenant_id, shipment.id)
+        assert await labels(shipments, shipment) == [LabelStatus.UNKNOWN]
+        shipments.clock.passes(timedelta(seconds=46))
+        while await sweeper.sweep(LABELS_TO_VOID):  # the database is every test's
+            continue
+
+        assert await labels(shipments, shipment) == [LabelStatus.NONE]
+
+
+async def test_a_no_to_a_repetition_does_not_close_the_purchase_that_is_under_way(shipments: Shipments) -> None:
+    carrier = shipments.carrier
+    carrier.takes_keys, carrier.settles_after = True, timedelta(seconds=35)
+    carrier.script = [fails(LOST), fails(DOWN), fails(CarrierRefused("address_rejected", "No such street."))]
+    shipment = await shipments.allocated()
+    for _ in range(2):
+        with pytest.raises(RetryLater):
+            await shipments.buy(shipment)
+        assert await labels(shipments, shipment) == [LabelStatus.UNKNOWN]
+        shipments.clock.passes(timedelta(seconds=2))
+    await shipments.buy(shipment)
+    failed = await shipments.read(shipment)
+
+    carrier.sell(carrier.asked[0])  # the first of them, at last
+    shipments.clock.passes(timedelta(seconds=2))
+    await shipments.void(shipment)
+
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error.code == "address_rejected"
+    assert (carrier.sold, carrier.voided) == ({f"{shipment.id}-1": 1}, {f"T-{shipment.id}-1-1": 1})

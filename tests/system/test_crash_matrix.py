@@ -35,8 +35,9 @@ from tests.system.subscriber import SECRET, subscriber
 ROOT = Path(__file__).resolve().parents[2]
 REACHED_WITHIN_S, AT_REST_WITHIN_S = 30, 30
 # What orders or webhooks had under their hands comes again after 30 s (ConsumerSpec.ack_wait), a webhook that was being
-# sent after 25. Shipments ask for theirs after 10 to 12: stock and labels are waited for.
-EXTRA_S = {"orders": 15, "webhooks": 15}
+# sent after 25. Shipments ask for theirs after 10 to 12: stock and labels are waited for. But a label that may be
+# bought for what is canceled is looked for until the carrier's slowest sale would be there: 40 s, and a look more.
+EXTRA_S = {"orders": 15, "webhooks": 15, "shipments": 45}
 
 Capture = pytest.CaptureFixture[str]
 

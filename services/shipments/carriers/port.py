@@ -29,7 +29,10 @@ class Carrier(Protocol):
     """How long a call may take. The caller gives up after it, and takes the outcome of a purchase for unknown."""
 
     settles_after: timedelta
-    """How long a label that was bought may still be missing from find_by_reference. Zero where it is found at once."""
+    """How long after `answers_within` find_by_reference may still miss a label, sold that late or shown that late."""
+
+    takes_keys: bool
+    """Whether buying again under an attempt_key gives the same label, whatever is still under way under it."""
 
     def choose_service(self, carrier_hint: str | None) -> str:
         """The service to ask for, from the caller's hint. Pure: the same hint, the same service."""
@@ -37,8 +40,8 @@ class Carrier(Protocol):
     async def buy(self, purchase: Purchase) -> Label:
         """Buys one label.
 
-        Called again with the same attempt_key only after find_by_reference found nothing for longer than settles_after;
-        hand the key to the carrier as its idempotency key wherever it takes one.
+        Called again with the same attempt_key only after find_by_reference found nothing, and answers_within is over -
+        and settles_after too, unless it `takes_keys`: hand the key on as its idempotency key then.
 
         Raises CarrierRefused, CarrierUnavailable or OutcomeUnknown, and nothing else for what a carrier can do to us:
         whatever else comes out is a defect of the adapter, and is taken for an outcome that is unknown.

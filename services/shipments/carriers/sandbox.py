@@ -34,7 +34,9 @@ GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
 CONNECT_WITHIN_S = 2.0
-CONNECTIONS_MAX = 160  # kept alive; enough for all labels under way at once (listener.WORKERS), and the sweeper
+# Kept alive; enough for all labels that are bought and given back at once (listener.WORKERS), for stragglers and for the
+# sweeper.
+CONNECTIONS_MAX = 224
 # A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -50,7 +52,8 @@ class SandboxCarrier:
 
     name = "sandbox"
     answers_within = timedelta(seconds=5)
-    settles_after = timedelta(0)
+    settles_after = timedelta(seconds=35)  # its slowest sale takes 30 seconds, whether or not we still wait
+    takes_keys = True
 
     def __init__(
         self, url: str, *, answers_within: timedelta = answers_within, connect_within_s: float = CONNECT_WITHIN_S
