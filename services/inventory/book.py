@@ -15,7 +15,7 @@ from chassis.errors import Fault
 from chassis.idempotency import BatchKeys
 from chassis.ids import IdMaker
 from chassis.pipeline import Pipeline
-from services.inventory import allocating, domain, request_store, store
+from services.inventory import allocating, domain, pick_store, request_store, store
 from services.inventory.domain import Entry, Movement, Reason, Stock, StockKey
 from services.inventory.requests import Hold, HoldChange, HoldFact
 from skutrail.v1 import events_pb2
@@ -58,7 +58,7 @@ class Book:
     def _questions(self) -> list[store.Query]:
         locking = store.locking if self._waits else store.locking_free
         # The holds behind the locks: what is held by now is seen.
-        held = [request_store.open_holds_at(self._picks, self._clock())] if self._picks else []
+        held = [pick_store.open_holds_at(self._picks, self._clock())] if self._picks else []
         return [locking(self._keys), *held]
 
     def is_open(self, key: StockKey) -> bool:
@@ -105,9 +105,9 @@ class Book:
         await self._pipeline.ask(request_store.locking(requests))
         self._pipeline.tell(*request_store.ending_holds(changes))
         self._pipeline.tell(*request_store.adding_facts(changes, now))
-        self._pipeline.tell(*request_store.noting_picked(lines))
+        self._pipeline.tell(*pick_store.noting_picked(lines))
         await self._pipeline.flush()
-        self._pipeline.tell(*request_store.closing_picked(requests))
+        self._pipeline.tell(*pick_store.closing_picked(requests))
 
     def _own_hold(self, movement: Movement) -> Hold | None:
         if movement.reason is not Reason.PICK or not movement.reference:

@@ -23,7 +23,7 @@ from services.inventory.requests import (
     StockRequest,
 )
 from services.inventory.sourcing import Coordinates, Site
-from services.inventory.store import Query, key_columns
+from services.inventory.store import Query
 
 RequestKey = tuple[str, str]  # tenant, request
 SkuKey = tuple[str, str]  # tenant, SKU
@@ -76,11 +76,19 @@ _ADD_REQUESTS = text("""
         CAST(:longitudes AS double precision[]), CAST(:plans AS bytea[]))
 """)
 
+# What changes rows is an upsert of rows that are there: found by the primary key, whatever the planner thinks of
+# the table. The looked up values are those of columns that may not be empty; only what stands behind SET changes.
 _CHANGE_REQUESTS = text("""
-    UPDATE allocation a SET status = n.status, version = version + 1, plan = coalesce(n.plan, a.plan)
+    INSERT INTO allocation AS a (tenant_id, request_id, position, created_at, status, plan) OVERRIDING SYSTEM VALUE
+    SELECT known.*, n.status, n.plan
     FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:statuses AS smallint[]),
         CAST(:plans AS bytea[])) AS n (tenant_id, request_id, status, plan)
-    WHERE a.tenant_id = n.tenant_id AND a.request_id = n.request_id
+    CROSS JOIN LATERAL (
+        SELECT tenant_id, request_id, position, created_at FROM allocation k
+        WHERE k.tenant_id = n.tenant_id AND k.request_id = n.request_id LIMIT 1
+    ) known
+    ON CONFLICT (tenant_id, request_id) DO UPDATE
+        SET status = excluded.status, version = a.version + 1, plan = coalesce(excluded.plan, a.plan)
 """)
 
 _ADD_LINES = text("""
@@ -90,16 +98,27 @@ _ADD_LINES = text("""
 """)
 
 _SET_MISSING = text("""
-    UPDATE allocation_line l SET missing = n.missing
+    INSERT INTO allocation_line (tenant_id, request_id, sku, qty, missing)
+    SELECT known.*, n.missing
     FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]), CAST(:missing AS bigint[]))
         AS n (tenant_id, request_id, sku, missing)
-    WHERE l.tenant_id = n.tenant_id AND l.request_id = n.request_id AND l.sku = n.sku
+    CROSS JOIN LATERAL (
+        SELECT tenant_id, request_id, sku, qty FROM allocation_line k
+        WHERE k.tenant_id = n.tenant_id AND k.request_id = n.request_id AND k.sku = n.sku LIMIT 1
+    ) known
+    ON CONFLICT (tenant_id, request_id, sku) DO UPDATE SET missing = excluded.missing
 """)
 
 # Whoever waits again misses all that was not picked; whoever ended misses nothing.
 _MISS_ALL = text(f"""
-    UPDATE allocation_line l SET missing = CASE WHEN :waits THEN l.qty - l.consumed ELSE 0 END
-    FROM {_REQUESTS} WHERE l.tenant_id = wanted.tenant_id AND l.request_id = wanted.request_id
+    INSERT INTO allocation_line AS l (tenant_id, request_id, sku, qty)
+    SELECT known.*
+    FROM {_REQUESTS} CROSS JOIN LATERAL (
+        SELECT tenant_id, request_id, sku, qty FROM allocation_line k
+        WHERE k.tenant_id = wanted.tenant_id AND k.request_id = wanted.request_id LIMIT 100000
+    ) known
+    ON CONFLICT (tenant_id, request_id, sku) DO UPDATE
+        SET missing = CASE WHEN :waits THEN l.qty - l.consumed ELSE 0 END
 """)  # noqa: S608 - constants
 
 _ADD_FACTS = text("""
@@ -121,11 +140,18 @@ _ADD_HOLDS = text("""
 
 # By arithmetic, not by a value that was read: what was resolved once cannot be resolved again (CHECK open >= 0).
 _END_HOLDS = text("""
-    UPDATE hold h SET open = h.open - n.units, consumed = h.consumed + n.consumed
+    INSERT INTO hold AS h (tenant_id, request_id, sku, warehouse, open, consumed)
+    SELECT known.*, n.units, n.consumed
     FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
         CAST(:warehouses AS text[]), CAST(:units AS bigint[]), CAST(:consumed AS bigint[]))
         AS n (tenant_id, request_id, sku, warehouse, units, consumed)
-    WHERE h.tenant_id = n.tenant_id AND h.request_id = n.request_id AND h.sku = n.sku AND h.warehouse = n.warehouse
+    CROSS JOIN LATERAL (
+        SELECT tenant_id, request_id, sku, warehouse FROM hold k
+        WHERE k.tenant_id = n.tenant_id AND k.request_id = n.request_id AND k.sku = n.sku AND k.warehouse = n.warehouse
+        LIMIT 1
+    ) known
+    ON CONFLICT (tenant_id, request_id, sku, warehouse) DO UPDATE
+        SET open = h.open - excluded.open, consumed = h.consumed + excluded.consumed
 """)
 
 _OPEN_HOLDS = text(f"""
@@ -134,17 +160,6 @@ _OPEN_HOLDS = text(f"""
         WHERE h.tenant_id = wanted.tenant_id AND h.request_id = wanted.request_id AND h.open > 0 LIMIT 100000
     ) h
 """)  # noqa: S608 - constants
-
-# What a pick may use of the hold that it names: nothing once that has expired.
-_OPEN_HOLDS_AT = text("""
-    SELECT h.* FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]),
-                           CAST(:warehouses AS text[])) AS w (tenant_id, request_id, sku, warehouse)
-    CROSS JOIN LATERAL (
-        SELECT tenant_id, request_id, sku, warehouse, open, consumed FROM hold h
-        WHERE h.tenant_id = w.tenant_id AND h.request_id = w.request_id AND h.sku = w.sku
-          AND h.warehouse = w.warehouse AND h.open > 0 AND (h.expires_at IS NULL OR h.expires_at > :now) LIMIT 1
-    ) h
-""")
 
 _OPEN_HOLDS_YOUNGEST_FIRST = text("""
     SELECT h.tenant_id, h.request_id, h.sku, h.warehouse, h.open, h.consumed
@@ -196,22 +211,6 @@ _EXPIRED = text("""
     SELECT tenant_id, request_id FROM allocation
     WHERE status IN (1, 2) AND expires_at IS NOT NULL AND expires_at <= :now ORDER BY expires_at LIMIT :limit
 """)
-
-_NOTE_PICKED = text("""
-    UPDATE allocation_line l SET consumed = l.consumed + n.units
-    FROM unnest(CAST(:tenants AS text[]), CAST(:requests AS text[]), CAST(:skus AS text[]), CAST(:units AS bigint[]))
-        AS n (tenant_id, request_id, sku, units)
-    WHERE l.tenant_id = n.tenant_id AND l.request_id = n.request_id AND l.sku = n.sku
-""")
-
-_CLOSE_PICKED = text(f"""
-    UPDATE allocation a SET status = :consumed, version = version + 1
-    FROM {_REQUESTS}
-    WHERE a.tenant_id = wanted.tenant_id AND a.request_id = wanted.request_id AND a.status = :held AND NOT EXISTS (
-        SELECT 1 FROM allocation_line l
-        WHERE l.tenant_id = a.tenant_id AND l.request_id = a.request_id AND l.consumed < l.qty
-    )
-""")  # noqa: S608 - constants
 
 
 def finding(requests: Iterable[RequestKey]) -> Query:
@@ -339,12 +338,6 @@ def open_holds(requests: Iterable[RequestKey]) -> Query:
     return _OPEN_HOLDS, _request_columns(sorted(set(requests)))
 
 
-def open_holds_at(wanted: Sequence[tuple[str, StockKey]], now: datetime) -> Query:
-    """The open holds of requests at keys that have not expired; `holds_of` takes its rows."""
-    requests = [request for request, _ in wanted]
-    return _OPEN_HOLDS_AT, {**key_columns([key for _, key in wanted]), "requests": requests, "now": now}
-
-
 def open_holds_youngest_first(key: StockKey) -> Query:
     return _OPEN_HOLDS_YOUNGEST_FIRST, key._asdict()
 
@@ -390,18 +383,6 @@ def expired_at(skus: Iterable[SkuKey], now: datetime) -> Query:
 def expired(now: datetime, limit: int) -> Query:
     """The requests that are under way and may not be any more."""
     return _EXPIRED, {"now": now, "limit": limit}
-
-
-def noting_picked(picked: Mapping[tuple[str, str, str], int]) -> Query:
-    """Units by (tenant, request, SKU)."""
-    rows = [(*line, units) for line, units in sorted(picked.items())]
-    return _NOTE_PICKED, _columns(rows, "tenants", "requests", "skus", "units")
-
-
-def closing_picked(requests: Iterable[RequestKey]) -> Query:
-    """Those of the requests that are held and of which all was picked become consumed."""
-    statuses = {"consumed": int(AllocationStatus.CONSUMED), "held": int(AllocationStatus.HELD)}
-    return _CLOSE_PICKED, {**_request_columns(sorted(set(requests))), **statuses}
 
 
 def _known(row: Any) -> Known:

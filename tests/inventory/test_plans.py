@@ -12,9 +12,9 @@ import pytest
 
 from chassis.idempotency import BatchKeys, Claim
 from cli.provision import DatabaseUrls
-from services.inventory import request_store, store
+from services.inventory import pick_store, request_store, store
 from services.inventory.domain import Stock, StockKey
-from services.inventory.requests import HoldChange, HoldFact
+from services.inventory.requests import AllocationStatus, HoldChange, HoldFact
 from services.inventory.store import Query
 
 KEY = StockKey("t", "s", "w")
@@ -24,7 +24,7 @@ QUERIES: Mapping[str, Query] = {
     "locking": store.locking([KEY]),
     "locking what is free": store.locking_free([KEY]),
     "reading": store.reading([KEY]),
-    "own holds": request_store.open_holds_at([("shp_1", KEY)], NOW),
+    "own holds": pick_store.open_holds_at([("shp_1", KEY)], NOW),
     "open holds": request_store.open_holds([REQUEST]),
     "requests": request_store.finding([REQUEST]),
     "locking requests": request_store.locking([REQUEST]),
@@ -34,6 +34,12 @@ QUERIES: Mapping[str, Query] = {
     "expired": request_store.expired_at([SKU], NOW),
     "describing": request_store.describing([REQUEST]),
     "adding holds": request_store.adding_holds([HoldChange(KEY, "shp_1", HoldFact.HELD, 1)], {}),
+    "changing requests": request_store.changing_requests({REQUEST: (AllocationStatus.HELD, b"")}),
+    "setting missing": request_store.setting_missing({REQUEST: {"s": 1}}),
+    "missing all": request_store.missing_all([REQUEST], waits=True),
+    "ending holds": request_store.ending_holds([HoldChange(KEY, "shp_1", HoldFact.RELEASED, 1)]),
+    "noting picked": pick_store.noting_picked({("t", "shp_1", "s"): 1}),
+    "closing picked": pick_store.closing_picked([REQUEST]),
     "saving": store.saving_stocks([Stock(KEY)]),
     "making": store.making([KEY], 50),
     "keys": BatchKeys([Claim("t", "k", b"f", "req")], NOW).looking(),
