@@ -208,7 +208,7 @@ async def _serve_in_turn(
     locked, queue = await pipeline.ask(
         request_store.locking(ours), queue_store.serveable_of(skus, shelf.now, QUEUE_MAX)
     )
-    known = request_store.known_of(locked)
+    known = {key: one for key, one in request_store.known_of(locked).items() if one.status is AllocationStatus.WAITING}
     served: dict[RequestKey, Decision] = {}
     spent: Counter[SkuKey] = Counter()
     blocked: set[SkuKey] = set()

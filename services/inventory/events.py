@@ -17,6 +17,7 @@ from skutrail.v1 import events_pb2, inventory_pb2
 CANDIDATES_MAX = 100  # told of a decision
 # An event must stay below what a message may be. It is one line more than a shipment takes: that is all it must know.
 HELD_LINES_TOLD_MAX = 901
+STOCKS_MAX = 2_000  # told of all its candidates: each tells of every SKU; but for those that were chosen, all are told
 
 
 def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
@@ -48,13 +49,14 @@ def allocation_message(request_id: str, stands: Described) -> inventory_pb2.Allo
 
 
 def plan_message(decision: Decision, now: datetime) -> inventory_pb2.AllocationPlan:
-    """A decision, and why: at most CANDIDATES_MAX warehouses, the chosen ones first."""
+    """A decision, and why: at most CANDIDATES_MAX warehouses, the chosen ones first; fewer where SKUs are many."""
+    at_most = max(len(decision.plan.choice.chosen), STOCKS_MAX // max(len(decision.plan.choice.wanted), 1))
     taken = {(place.warehouse, place.sku): place.qty for place in decision.plan.placements}
     return inventory_pb2.AllocationPlan(
         status=inventory_pb2.AllocationStatus.Name(decision.status),
         held=[inventory_pb2.HeldLine(**vars(place)) for place in decision.plan.placements],
         missing=[inventory_pb2.StockLine(sku=sku, qty=qty) for sku, qty in sorted(decision.missing.items()) if qty],
-        candidates=[_candidate(one, taken) for one in decision.plan.told(CANDIDATES_MAX)],
+        candidates=[_candidate(one, taken) for one in decision.plan.told(min(at_most, CANDIDATES_MAX))],
         decided_at=wire.timestamp(now),
     )
 

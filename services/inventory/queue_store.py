@@ -17,13 +17,13 @@ from services.inventory.requests import OVERTAKEN_FOR, Policy, StockRequest
 from services.inventory.store import Query
 
 # What has expired is nobody's: whoever serves ends it first.
-# `left_over`: units of the SKU that are nobody's, less what is kept for those before this one that have waited too lon
+# `left_over`: units of the SKU that are nobody's, less what is kept for those before this one that have waited long.
 _QUEUE = """
     WITH waiting AS (
         SELECT l.tenant_id, l.request_id, l.sku, l.missing, a.priority, a.position, a.policy,
                a.created_at <= :overtaken_before AS has_waited_long
         FROM allocation_line l JOIN allocation a USING (tenant_id, request_id)
-        WHERE l.missing > 0 AND (a.expires_at IS NULL OR a.expires_at > :now) {among}
+        WHERE l.missing > 0 AND a.status = 1 AND (a.expires_at IS NULL OR a.expires_at > :now) {among}
     ), stock AS (
         SELECT s.tenant_id, s.sku, CAST(coalesce(sum(b.free), 0) AS bigint) AS units
         FROM (SELECT DISTINCT tenant_id, sku FROM waiting) s LEFT JOIN LATERAL (
@@ -68,7 +68,7 @@ _KEPT = text("""
     FROM unnest(CAST(:skus AS text[])) AS wanted (sku)
     JOIN allocation_line l ON l.tenant_id = :tenant_id AND l.sku = wanted.sku AND l.missing > 0
     JOIN allocation a USING (tenant_id, request_id)
-    WHERE a.created_at <= :overtaken_before AND a.priority >= :priority
+    WHERE a.status = 1 AND a.created_at <= :overtaken_before AND a.priority >= :priority
         AND (a.expires_at IS NULL OR a.expires_at > :now)
     GROUP BY l.sku
 """)

@@ -196,7 +196,9 @@ _SITES = text(f"""
 _CONTESTED = text(f"""
     SELECT l.* FROM {_SKUS} CROSS JOIN LATERAL (
         SELECT tenant_id, sku FROM allocation_line l
-        WHERE l.tenant_id = wanted.tenant_id AND l.sku = wanted.sku AND l.missing > 0 LIMIT 1
+        WHERE l.tenant_id = wanted.tenant_id AND l.sku = wanted.sku AND l.missing > 0 AND (
+            SELECT a.status FROM allocation a WHERE a.tenant_id = l.tenant_id AND a.request_id = l.request_id
+        ) = 1 LIMIT 1
     ) l
 """)  # noqa: S608 - constants
 

@@ -2,7 +2,8 @@
 
 The rules, in their order: as few warehouses as can be, then the higher priority, then the nearer to the destination
 where both places are known, then the more stock, then the name. Up to EXACT_MAX candidates every combination is tried;
-beyond that single ones and small groups, at most GROUPS_MAX of a size, and then a greedy search: its cost is bounded.
+beyond that single ones and small groups, at most GROUPS_MAX of a size and as many as cost LOOK_UPS_MAX, and then a
+greedy search: its cost is bounded.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from math import asin, comb, cos, fsum, inf, radians, sin, sqrt
 
 EXACT_MAX = 6
 GROUPS_MAX = 1_000  # of one size
+LOOK_UPS_MAX = 20_000  # for all groups of a decision, beyond EXACT_MAX candidates: a group costs lines x warehouses
 RIVALS_MAX = 150  # warehouses in all groups that a candidate is explained by; up to EXACT_MAX candidates that is all
 EARTH_RADIUS_KM = 6_371.0
 
@@ -194,8 +196,11 @@ def _choose(
 
 def _fewest(choice: _Choice) -> Sequence[str]:
     candidates = choice.candidates
+    look_ups = 0
     for size in range(1, len(candidates)):
-        if len(candidates) > EXACT_MAX and comb(len(candidates), size) > GROUPS_MAX:
+        look_ups += comb(len(candidates), size) * size * len(choice.wanted)
+        is_too_much = comb(len(candidates), size) > GROUPS_MAX or (size > 1 and look_ups > LOOK_UPS_MAX)
+        if len(candidates) > EXACT_MAX and is_too_much:
             return _in_order(choice, _greedy(choice))
         groups = [group for group in combinations(candidates, size) if choice.suffices(group)]
         if groups:
@@ -299,6 +304,9 @@ def _why_passed_over(choice: _Choice, warehouse: str) -> Rule:
 def _groups(choice: _Choice, warehouses: Sequence[str], size: int) -> Iterator[tuple[str, ...]]:
     """All groups of a size; where they are too many, some of those within the chosen ones and one more."""
     most = max(RIVALS_MAX // max(size, 1), 1)
+    if len(choice.candidates) > EXACT_MAX:
+        told = len(choice.candidates) * max(size, 1) * len(choice.wanted)  # a group for each of them
+        most = max(min(most, LOOK_UPS_MAX // told), 1)
     if comb(len(warehouses), size) <= most:
         yield from combinations(warehouses, size)
         return

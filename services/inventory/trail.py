@@ -72,6 +72,14 @@ _LEVELS = """
     WITH page AS (
         SELECT tenant_id, sku, warehouse, on_hand, held FROM balance
         WHERE {conditions} ORDER BY sku, warehouse LIMIT :limit
+    ), waited_for AS MATERIALIZED (
+        SELECT p.sku, CAST(w.units AS bigint) AS units
+        FROM (SELECT DISTINCT tenant_id, sku FROM page) p CROSS JOIN LATERAL (
+            SELECT coalesce(sum(l.missing), 0) AS units
+            FROM allocation_line l JOIN allocation a USING (tenant_id, request_id)
+            WHERE l.tenant_id = p.tenant_id AND l.sku = p.sku AND l.missing > 0 AND a.status = 1
+              AND (a.expires_at IS NULL OR a.expires_at > :now)
+        ) w
     )
     SELECT sku, warehouse, on_hand,
         CAST(held - (
@@ -79,12 +87,8 @@ _LEVELS = """
             WHERE h.tenant_id = page.tenant_id AND h.sku = page.sku AND h.warehouse = page.warehouse AND h.open > 0
               AND h.expires_at <= :now
         ) AS bigint) AS held,
-        CAST((
-            SELECT coalesce(sum(l.missing), 0) FROM allocation_line l JOIN allocation a USING (tenant_id, request_id)
-            WHERE l.tenant_id = page.tenant_id AND l.sku = page.sku AND l.missing > 0
-              AND (a.expires_at IS NULL OR a.expires_at > :now)
-        ) AS bigint) AS waiting
-    FROM page ORDER BY sku, warehouse
+        waited_for.units AS waiting
+    FROM page JOIN waited_for USING (sku) ORDER BY sku, warehouse
 """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from services.inventory.domain import Reason
 from services.inventory.requests import OVERTAKEN_FOR, Policy, StockRequest
@@ -187,3 +188,18 @@ async def test_whatever_frees_stock_serves_those_that_wait(inventory: Inventory,
     await wake(inventory)
 
     assert await held(inventory, "shp_waiting") == {"shp_waiting"}
+
+
+async def test_what_an_ended_request_seems_to_miss_is_waited_for_by_nobody(inventory: Inventory) -> None:
+    """A process of an older version ends a request and knows nothing of what its lines miss."""
+    await inventory.allocate("shp_ended", ("SKU-1", 5), priority=1)
+    inventory.ahead = OVERTAKEN_FOR + SECOND
+    async with inventory.database.transaction() as tx:
+        ended = "UPDATE allocation SET status = 3 WHERE tenant_id = :tenant AND request_id = 'shp_ended'"
+        await tx.execute(text(ended), {"tenant": inventory.tenant_id})
+
+    await inventory.move(5)
+    assert [level.waiting for level in await inventory.levels()] == [0]
+    assert await inventory.serveable() == []
+    assert await inventory.serve("shp_ended") == 0
+    assert (await inventory.allocate("shp_new", ("SKU-1", 5))).status == HELD

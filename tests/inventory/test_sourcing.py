@@ -293,3 +293,28 @@ def test_however_many_warehouses_there_are_a_choice_takes_no_time_and_is_always_
     assert again is not None
     assert (again.placements, again.told(100)) == (made.placements, told)
     assert taken_s < 3
+
+
+class Counted(dict[str, int]):
+    """A stock that counts how often it is looked at."""
+
+    look_ups = 0
+
+    def get(self, *asked: Any) -> Any:
+        Counted.look_ups += 1
+        return super().get(*asked)
+
+
+@pytest.mark.parametrize(("count", "needed"), [(7, 6), (12, 10), (12, 2), (40, 30)])
+def test_a_hundred_lines_are_looked_up_a_bounded_number_of_times(count: int, needed: int) -> None:
+    wanted = {f"S{n:03}": needed for n in range(100)}
+    only_the_last_is_short = dict.fromkeys(wanted, needed) | {"S099": 1}
+    available = {f"W{n:02}": Counted(only_the_last_is_short) for n in range(count)}
+
+    Counted.look_ups = 0
+    made = make_plan(wanted, available)
+    assert made is not None
+    assert len(made.choice.chosen) == needed
+    assert len(made.told(20)) == min(count, 20)
+
+    assert Counted.look_ups < 20 * sourcing.LOOK_UPS_MAX
