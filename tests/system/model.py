@@ -78,13 +78,15 @@ class Model:
                 request.open.clear()
 
     def _serve(self) -> None:
-        """The oldest first, each whole or not at all; from one warehouse where one has enough."""
+        """The oldest first, each whole or not at all; from one warehouse where one has enough, and first from the one
+        that has most, of equals by name."""
         for request in self.requests:
             free = {w: max(self.available((request.sku, w)), 0) for w in self.warehouses}
             if request.waits and sum(free.values()) >= request.missing:
-                alone = [w for w in self.warehouses if free[w] >= request.missing]
                 missing = request.missing
-                for warehouse in alone[:1] or self.warehouses:
+                by_stock = sorted(self.warehouses, key=lambda w: (-free[w], w))
+                alone = [w for w in by_stock if free[w] >= missing]
+                for warehouse in alone[:1] or by_stock:
                     taken = min(missing, free[warehouse])
                     request.open |= {warehouse: taken} if taken else {}
                     missing -= taken
