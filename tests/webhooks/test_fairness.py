@@ -147,8 +147,9 @@ async def test_no_subscription_gets_more_than_its_share_from_all_workers_togethe
     assert len(await house.claim()) == IN_FLIGHT_PER_SUBSCRIPTION_MAX
 
 
-async def test_a_claim_is_cheap_however_long_the_backlog(house: House) -> None:
+async def test_a_claim_is_cheap_however_long_the_backlog(house: House, owner: psycopg.AsyncConnection) -> None:
     await a_backlog(house, "acc_1:test", subscriptions=1_000, events=10)
+    await owner.execute("VACUUM ANALYZE delivery, subscription, event")  # as autovacuum does within the minute
     durations = []
     for _ in range(8):  # enough for the driver to prepare the statement, and the server to plan it once and for all
         began = time.perf_counter()
