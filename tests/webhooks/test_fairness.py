@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from datetime import timedelta
 
+import psycopg
 from sqlalchemy import text
 
 from services.webhooks.delivery import (
