@@ -81,7 +81,7 @@ _NOT_DELIVERED = text("""
     ORDER BY updated_at LIMIT :limit
 """)
 
-_TODO = {
+_WHAT_TO_DO = {
     "queued": "See whether inventory answers; then shipment.left and event.failed in the log of shipments",
     "allocated": "See carrier trouble in the log of shipments: label.purchase_ended, shipment.left",
 }
@@ -92,7 +92,8 @@ async def stuck(sources: Sources) -> Sequence[Finding]:
     async with sources.read("shipments") as tx:
         rows = await tx.execute(_STUCK, asked)
         return [
-            Finding(row.id, f"{row.status} for {row.minutes} min ({row.tenant_id})", _TODO[row.status]) for row in rows
+            Finding(row.id, f"{row.status} for {row.minutes} min ({row.tenant_id})", _WHAT_TO_DO[row.status])
+            for row in rows
         ]
 
 
