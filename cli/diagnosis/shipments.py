@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Row, TextClause, text
 
 from cli.diagnosis.check import FOUND_MAX, Check, Finding, Sources
 
@@ -81,106 +82,79 @@ _NOT_DELIVERED = text("""
     ORDER BY updated_at LIMIT :limit
 """)
 
+_SEE_INVENTORY = "See whether inventory answers; then shipment.left in the log of shipments"
 _WHAT_TO_DO = {
     "queued": "See whether inventory answers; then shipment.left and event.failed in the log of shipments",
     "allocated": "See carrier trouble in the log of shipments: label.purchase_ended, shipment.left",
 }
 
 
-async def stuck(sources: Sources) -> Sequence[Finding]:
-    asked = {"queued": QUEUED_MAX, "allocated": ALLOCATED_MAX, "limit": FOUND_MAX}
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_STUCK, asked)
-        return [
-            Finding(row.id, f"{row.status} for {row.minutes} min ({row.tenant_id})", _WHAT_TO_DO[row.status])
-            for row in rows
-        ]
+def _check(name: str, query: TextClause, tell: Callable[[Row[Any]], Finding], **asked: timedelta) -> Check:
+    async def look(sources: Sources) -> Sequence[Finding]:
+        async with sources.read("shipments") as tx:
+            return [tell(row) for row in await tx.execute(query, {**asked, "limit": FOUND_MAX})]
+
+    return Check(f"shipments: {name}", look)
 
 
-async def labels(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_LABELS, {"age": LABEL_MAX, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.reference,
-                f"its label is {row.label_status} for {row.minutes} min ({row.tenant_id})",
-                "Ask the carrier for this reference; shipments asks by itself as long as it runs",
-            )
-            for row in rows
-        ]
+def _stuck(row: Row[Any]) -> Finding:
+    return Finding(row.id, f"{row.status} for {row.minutes} min ({row.tenant_id})", _WHAT_TO_DO[row.status])
 
 
-async def not_given_back(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_NOT_GIVEN_BACK, {"age": GIVEN_BACK_WITHIN, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.id,
-                f"{row.status} for {row.minutes} min, and its stock is not given back ({row.tenant_id})",
-                "See whether inventory answers; then shipment.left in the log of shipments",
-            )
-            for row in rows
-        ]
+def _label(row: Row[Any]) -> Finding:
+    return Finding(
+        row.reference,
+        f"its label is {row.label_status} for {row.minutes} min ({row.tenant_id})",
+        "Ask the carrier for this reference; shipments asks by itself as long as it runs",
+    )
 
 
-async def not_canceled(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_NOT_CANCELED, {"age": CANCELED_WITHIN, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.id,
-                f"to be canceled for {row.minutes} min, and still {row.status} ({row.tenant_id})",
-                "See whether inventory answers; then shipment.left in the log of shipments",
-            )
-            for row in rows
-        ]
+def _not_given_back(row: Row[Any]) -> Finding:
+    return Finding(
+        row.id,
+        f"{row.status} for {row.minutes} min, and its stock is not given back ({row.tenant_id})",
+        _SEE_INVENTORY,
+    )
 
 
-async def not_voided(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_NOT_VOIDED, {"age": VOIDED_WITHIN, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.id,
-                f"has a label that serves nobody, and for {row.minutes} min nobody gave it back ({row.tenant_id})",
-                "See whether shipments runs; then shipment.left and sweep.postponed in its log",
-            )
-            for row in rows
-        ]
+def _not_canceled(row: Row[Any]) -> Finding:
+    return Finding(
+        row.id,
+        f"to be canceled for {row.minutes} min, and still {row.status} ({row.tenant_id})",
+        _SEE_INVENTORY,
+    )
 
 
-async def not_taken_back(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_NOT_TAKEN_BACK, {"age": REFUSAL_TOLD_FOR, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.reference,
-                f"label {row.tracking_number} serves nobody, and the carrier did not take it back ({row.tenant_id})",
-                "It is paid for: settle it with the carrier. See label.not_taken_back in the log of shipments",
-            )
-            for row in rows
-        ]
+def _not_voided(row: Row[Any]) -> Finding:
+    return Finding(
+        row.id,
+        f"has a label that serves nobody, and for {row.minutes} min nobody gave it back ({row.tenant_id})",
+        "See whether shipments runs; then shipment.left and sweep.postponed in its log",
+    )
 
 
-async def not_delivered(sources: Sources) -> Sequence[Finding]:
-    async with sources.read("shipments") as tx:
-        rows = await tx.execute(_NOT_DELIVERED, {"age": DELIVERED_WITHIN, "limit": FOUND_MAX})
-        return [
-            Finding(
-                row.id,
-                f"shipped {row.days} days ago, and never delivered ({row.tenant_id})",
-                "Ask the carrier for its tracking numbers. What left without labels is never heard of",
-            )
-            for row in rows
-        ]
+def _not_taken_back(row: Row[Any]) -> Finding:
+    return Finding(
+        row.reference,
+        f"label {row.tracking_number} serves nobody, and the carrier did not take it back ({row.tenant_id})",
+        "It is paid for: settle it with the carrier. See label.not_taken_back in the log of shipments",
+    )
+
+
+def _not_delivered(row: Row[Any]) -> Finding:
+    return Finding(
+        row.id,
+        f"shipped {row.days} days ago, and never delivered ({row.tenant_id})",
+        "Ask the carrier for its tracking numbers. What left without labels is never heard of",
+    )
 
 
 CHECKS = (
-    Check("shipments: stuck", stuck),
-    Check("shipments: labels", labels),
-    Check("shipments: not given back", not_given_back),
-    Check("shipments: not canceled", not_canceled),
-    Check("shipments: not voided", not_voided),
-    Check("shipments: not taken back", not_taken_back),
-    Check("shipments: not delivered", not_delivered),
+    _check("stuck", _STUCK, _stuck, queued=QUEUED_MAX, allocated=ALLOCATED_MAX),
+    _check("labels", _LABELS, _label, age=LABEL_MAX),
+    _check("not given back", _NOT_GIVEN_BACK, _not_given_back, age=GIVEN_BACK_WITHIN),
+    _check("not canceled", _NOT_CANCELED, _not_canceled, age=CANCELED_WITHIN),
+    _check("not voided", _NOT_VOIDED, _not_voided, age=VOIDED_WITHIN),
+    _check("not taken back", _NOT_TAKEN_BACK, _not_taken_back, age=REFUSAL_TOLD_FOR),
+    _check("not delivered", _NOT_DELIVERED, _not_delivered, age=DELIVERED_WITHIN),
 )
