@@ -31,14 +31,16 @@ async def dispatch(
     known, now = claimed.known[key], clock()
     if known.request.is_over(now) and AllocationStatus.EXPIRED in TRANSITIONS[known.status]:
         await allocating.expire(pipeline, [key], clock, new_id)
-    elif AllocationStatus.DISPATCHED in TRANSITIONS[known.status] and version in (None, known.version):
-        if claimed.holds:
-            # One instant for all of it: what is held now must not expire under the picks.
-            await _pick(pipeline, claimed.holds, lambda: now, new_id)
-        pipeline.tell(*request_store.changing_requests({key: (AllocationStatus.DISPATCHED, None)}))
-        stands = await allocating.stand(pipeline, key)
-        outbox.tell_together(pipeline, [events.allocation_changed(key, stands, now, new_id)])
-    return await allocating.describe(pipeline, key)
+        return await allocating.describe(pipeline, key)
+    if AllocationStatus.DISPATCHED not in TRANSITIONS[known.status] or version not in (None, known.version):
+        return await allocating.describe(pipeline, key)
+    if claimed.holds:
+        # One instant for all of it: what is held now must not expire under the picks.
+        await _pick(pipeline, claimed.holds, lambda: now, new_id)
+    pipeline.tell(*request_store.changing_requests({key: (AllocationStatus.DISPATCHED, None)}))
+    stands = await allocating.stand(pipeline, key)
+    outbox.tell_together(pipeline, [events.allocation_changed(key, stands, now, new_id)])
+    return events.allocation_message(request_id, stands)
 
 
 async def _pick(pipeline: Pipeline, holds: Sequence[Hold], clock: Clock, new_id: IdMaker) -> None:

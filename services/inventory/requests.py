@@ -58,7 +58,6 @@ TRANSITIONS: Mapping[AllocationStatus, frozenset[AllocationStatus]] = {
     AllocationStatus.DISPATCHED: frozenset(),
     AllocationStatus.EXPIRED: frozenset(),
 }
-UNDER_WAY = (AllocationStatus.WAITING, AllocationStatus.HELD)
 
 
 class Policy(IntEnum):

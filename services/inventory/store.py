@@ -103,11 +103,6 @@ def saving_stocks(stocks: Sequence[Stock]) -> Query:
     }
 
 
-async def save_stocks(tx: AsyncConnection, stocks: Sequence[Stock]) -> None:
-    if stocks:
-        await tx.execute(*saving_stocks(stocks))
-
-
 def adding_entries(entries: Sequence[Entry], hashes: Sequence[bytes]) -> Query:
     return _ADD_ENTRIES, {
         **key_columns([e.key for e in entries]),
