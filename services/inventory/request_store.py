@@ -367,7 +367,7 @@ def sites_of(rows: Iterable[Any]) -> dict[str, dict[str, Site]]:
     """By tenant and warehouse."""
     sites: dict[str, dict[str, Site]] = {}
     for row in rows:
-        site = Site(row.priority, _place(row), row.active)
+        site = Site(row.priority, place_of(row), row.active)
         sites.setdefault(row.tenant_id, {})[row.code] = site
     return sites
 
@@ -395,7 +395,7 @@ def _known(row: Any) -> Known:
         Policy(row.policy),
         row.priority,
         row.expires_at,
-        _place(row),
+        place_of(row),
     )
     return Known(request, AllocationStatus(row.status), row.version)
 
@@ -404,7 +404,7 @@ def _hold(row: Any) -> Hold:
     return Hold(StockKey(row.tenant_id, row.sku, row.warehouse), row.request_id, row.open, row.consumed)
 
 
-def _place(row: Any) -> Coordinates | None:
+def place_of(row: Any) -> Coordinates | None:
     return Coordinates(row.latitude, row.longitude) if row.latitude is not None else None
 
 

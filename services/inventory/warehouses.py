@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.errors import Fault, FieldFault
 from services.inventory.domain import name_faults
+from services.inventory.request_store import place_of
 from services.inventory.requests import PRIORITY_MAX
 from services.inventory.sourcing import Coordinates
 
@@ -124,7 +125,7 @@ def _described(row: Any) -> Described:
         row.code,
         row.name,
         PostalAddress(**row.address) if row.address is not None else None,
-        Coordinates(row.latitude, row.longitude) if row.latitude is not None else None,
+        place_of(row),
         row.priority,
         row.active,
     )
