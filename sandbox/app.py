@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -56,7 +55,7 @@ async def buy(request: web.Request) -> web.StreamResponse:
 
 async def find(request: web.Request) -> web.Response:
     sales = await request.app[REGISTER].find(_reference_of(request))
-    return _answer({"labels": [await _label(sale) for sale in sales]})
+    return _answer({"labels": [_label(sale) for sale in sales]})
 
 
 async def void(request: web.Request) -> web.Response:
@@ -87,16 +86,15 @@ async def healthz(_: web.Request) -> web.Response:
 async def _sell(register: Register, key: str, order: Order) -> web.Response:
     sale = await register.sell(key, order)
     log.info("label.sold", reference=order.reference, tracking_number=sale.tracking_number)
-    return _answer(await _label(sale), status=201)
+    return _answer(_label(sale), status=201)
 
 
 async def _strikes(ordered: faults.Ordered, reference: str, register: Register) -> bool:
     return ordered.times is None or await register.strike(reference) <= ordered.times
 
 
-async def _label(sale: Sale) -> dict[str, Any]:
-    # Drawing takes some milliseconds of pure computing: on the event loop it would hold up everybody else.
-    return {**_told(sale), "label": await asyncio.to_thread(labels.draw, _sheet(sale))}
+def _label(sale: Sale) -> dict[str, Any]:
+    return {**_told(sale), "label": labels.draw(_sheet(sale))}
 
 
 def _told(sale: Sale) -> dict[str, Any]:

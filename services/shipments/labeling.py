@@ -132,7 +132,7 @@ async def begin_voids(
 
 async def send_again(pipeline: Pipeline, task: LabelTask, now: datetime) -> None:
     """Notes that the carrier is told to sell again: it knows of no label. Raises RetryLater if the lease was lost."""
-    shipment = (await store.lock_together(pipeline, [task.key]))[task.key]
+    shipment = (await store.lock(pipeline, [task.key]))[task.key]
     if not purchasing.is_latest_try(shipment, task.parcel.number, task.try_id):
         raise RetryLater("somebody else is at the label")
     store.tell_changes(pipeline, [(shipment, purchasing.send_again(shipment, task.parcel.number, now))])
@@ -172,7 +172,7 @@ class _Desk:
 
     @classmethod
     async def open(cls, pipeline: Pipeline, keys: Sequence[ShipmentKey]) -> _Desk:
-        return cls(pipeline, await store.lock_together(pipeline, keys))
+        return cls(pipeline, await store.lock(pipeline, keys))
 
     def shipments(self) -> Iterator[tuple[ShipmentKey, Shipment]]:
         yield from list(self._after.items())

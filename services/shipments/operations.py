@@ -1,7 +1,7 @@
 """What the service does to a shipment that there is, one transaction each: load, decide, save, announce.
 
-Every operation takes `tx` and never commits. What needs a call to somebody else stands between two of these, in
-steps.py: no transaction waits for the network. What is written of labels stands in labeling.py.
+Every operation takes `tx`, or a pipeline where it writes, and never commits. What needs a call to somebody else stands
+between two of these, in steps.py: no transaction waits for the network. What is written of labels: labeling.py.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis import outbox
 from chassis.clock import Clock
 from chassis.errors import Fault
+from chassis.pipeline import Pipeline
 from services.shipments import domain, following, store
-from services.shipments.domain import Decision, Shipment, Status, Stock
+from services.shipments.domain import Shipment, Status, Stock
 from services.shipments.events import Announcer
 from services.shipments.store import ShipmentKey
 
 
 async def follow_stock(
-    tx: AsyncConnection, news: Sequence[tuple[ShipmentKey, Stock]], *, announcer: Announcer, clock: Clock
+    pipeline: Pipeline, news: Sequence[tuple[ShipmentKey, Stock]], *, announcer: Announcer, clock: Clock
 ) -> None:
     """Applies what inventory holds for shipments; what is not newer than the newest heard changes nothing."""
-    before = await store.lock_all(tx, [key for key, _ in news])
+    before = await store.lock(pipeline, [key for key, _ in news])
     after = dict(before)
     announced: list[domain.ShipmentEvent] = []
     now = clock()  # read under the locks
@@ -32,19 +33,28 @@ async def follow_stock(
         if key in after:
             after[key], events = following.follow_stock(after[key], stock, now)
             announced += events
-    await store.update_all(tx, [(before[key], after[key]) for key in before if after[key] != before[key]])
-    await outbox.add(tx, announcer.events(announced))
+    store.tell_changes(pipeline, [(before[key], after[key]) for key in before if after[key] != before[key]])
+    outbox.tell(pipeline, announcer.events(announced))
 
 
-async def ask_cancel(tx: AsyncConnection, tenant_id: str, shipment_id: str, now: datetime) -> bool:
+async def ask_cancel(pipeline: Pipeline, key: ShipmentKey, now: datetime) -> bool:
     """Writes the wish down. False where there is nothing to ask inventory for: it has left or ended, or is unknown."""
-    shipment = await store.lock(tx, tenant_id, shipment_id)
+    shipment = (await store.lock(pipeline, [key])).get(key)
     if shipment is None:
         return False
     asked = following.ask_cancel(shipment, now)
     if asked != shipment:
-        await store.update(tx, shipment, asked)
+        store.tell_changes(pipeline, [(shipment, asked)])
     return asked.cancel_asked_at is not None
+
+
+async def deliver(pipeline: Pipeline, key: ShipmentKey, *, announcer: Announcer, now: datetime) -> None:
+    """The carrier says that every parcel has arrived."""
+    before = (await store.lock(pipeline, [key]))[key]
+    after, announced = domain.deliver(before, now)
+    if after != before:
+        store.tell_changes(pipeline, [(before, after)])
+        outbox.tell(pipeline, announcer.events(announced))
 
 
 async def expect_status(tx: AsyncConnection, tenant_id: str, shipment_id: str, *statuses: Status) -> Shipment:
@@ -53,15 +63,6 @@ async def expect_status(tx: AsyncConnection, tenant_id: str, shipment_id: str, *
     if shipment.status not in statuses:
         raise Fault("invalid_state", f"The shipment is {shipment.status}.", current_status=shipment.status)
     return shipment
-
-
-async def deliver(
-    tx: AsyncConnection, tenant_id: str, shipment_id: str, *, announcer: Announcer, now: datetime
-) -> None:
-    """The carrier says that every parcel has arrived."""
-    shipment = await store.lock(tx, tenant_id, shipment_id)
-    assert shipment is not None
-    await _save(tx, shipment, domain.deliver(shipment, now), announcer)
 
 
 async def get_shipment(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment:
@@ -94,11 +95,3 @@ async def get_labels(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> S
         raise Fault("not_found", "There is no such label.")
     labels = await store.find_labels(tx, shipment)
     return [labels[parcel.number] for parcel in shipment.current_parcels]
-
-
-async def _save(tx: AsyncConnection, before: Shipment, decision: Decision, announcer: Announcer) -> None:
-    shipment, announced = decision
-    if shipment == before:
-        return
-    await store.update(tx, before, shipment)
-    await outbox.add(tx, announcer.events(announced))

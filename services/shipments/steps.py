@@ -18,14 +18,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from chassis import failpoints, rpc, wire
 from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.database import Database
 from chassis.errors import from_message
 from chassis.ids import IdMaker
+from chassis.pipeline import Pipeline
 from services.shipments import operations, store
 from services.shipments.carriers.port import Carrier, Tracking
 from services.shipments.domain import TRANSITIONS, Fact, HeldLine, Shipment, Status, Stock, StockStatus
@@ -65,7 +64,7 @@ class Steps:
 
     async def allocate_all(self, keys: Sequence[ShipmentKey]) -> None:
         """Asks for the stock of shipments, or how it stands, and applies the answers. Raises the first refusal."""
-        found = await self.database.run(lambda tx: store.find_all(tx, keys))
+        found = await self.database.run_pipelined(lambda p: store.find_all(p, keys))
         # Those that their stock still moves.
         waiting = [found[key] for key in sorted(found) if Fact.STOCK_HELD in TRANSITIONS[found[key].status]]
         for start in range(0, len(waiting), REQUESTS_MAX):
@@ -85,7 +84,7 @@ class Steps:
     async def follow_stock(self, news: Sequence[tuple[str, inventory_pb2.Allocation]]) -> None:
         """Applies what inventory says it holds for shipments of tenants."""
         heard = [((tenant_id, allocation.request_id), _stock(allocation)) for tenant_id, allocation in news]
-        await self._commit(lambda tx: operations.follow_stock(tx, heard, announcer=self.announcer, clock=self.clock))
+        await self._commit(lambda p: operations.follow_stock(p, heard, announcer=self.announcer, clock=self.clock))
         failpoints.reach("shipments.stock_followed")
 
     async def buy_labels(self, tenant_id: str, shipment_id: str) -> None:
@@ -98,7 +97,7 @@ class Steps:
 
     async def cancel(self, tenant_id: str, shipment_id: str) -> None:
         """Writes the wish down and lets inventory judge. Nothing where there is no more to cancel."""
-        if await self.database.run(lambda tx: operations.ask_cancel(tx, tenant_id, shipment_id, self.clock())):
+        if await self._commit(lambda p: operations.ask_cancel(p, (tenant_id, shipment_id), self.clock())):
             await self._end_allocation(tenant_id, shipment_id)
 
     async def finish_cancel(self, tenant_id: str, shipment_id: str) -> None:
@@ -133,7 +132,7 @@ class Steps:
                 return
         failpoints.reach("shipments.arrived")
         await self._commit(
-            lambda tx: operations.deliver(tx, tenant_id, shipment_id, announcer=self.announcer, now=self.clock())
+            lambda p: operations.deliver(p, (tenant_id, shipment_id), announcer=self.announcer, now=self.clock())
         )
         failpoints.reach("shipments.delivered")
 
@@ -154,8 +153,8 @@ class Steps:
         await self.follow_stock([(tenant_id, allocation)])
         failpoints.reach("shipments.cancel_followed")
 
-    async def _commit(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        result = await self.database.run(operation)
+    async def _commit(self, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
+        result = await self.database.run_pipelined(operation)
         self.nudge()
         return result
 

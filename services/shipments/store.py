@@ -178,18 +178,8 @@ def inserting(shipments: Sequence[Shipment]) -> tuple[TextClause, Mapping[str, S
     return _INSERT, {name: [row[name] for row in rows] for name in _CREATED_WITH}
 
 
-async def update(tx: AsyncConnection, before: Shipment, after: Shipment) -> None:
-    await update_all(tx, [(before, after)])
-
-
-async def update_all(tx: AsyncConnection, changes: Sequence[Change]) -> None:
-    """Saves what has changed of shipments that `lock` gave: before and after."""
-    for statement, rows in _saving(changes):
-        await tx.execute(statement, rows)
-
-
 def tell_changes(pipeline: Pipeline, changes: Sequence[Change]) -> None:
-    """The same by a pipeline."""
+    """Saves what has changed of shipments that `lock` gave: before and after."""
     for statement, rows in _saving(changes):
         pipeline.tell(statement, rows)
 
@@ -200,34 +190,23 @@ def tell_labels(pipeline: Pipeline, bought: Sequence[BoughtLabel]) -> None:
         pipeline.tell(_ADD_LABELS, _by_column([vars(label) for label in bought]))
 
 
-async def lock(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
-    """The shipment, locked until the transaction ends."""
-    return (await lock_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
-
-
-async def lock_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
-    """Those of the shipments that there are, locked in the order of their keys."""
-    ordered = sorted(set(keys))
-    # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
-    await tx.execute(_LOCK, _key_columns(ordered))
-    return await find_all(tx, ordered)
-
-
-async def lock_together(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
-    """The same by a pipeline."""
+async def lock(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are, locked in the order of their keys until the transaction ends."""
     wanted = _key_columns(sorted(set(keys)))
+    # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
     _, rows = await pipeline.ask((_LOCK, wanted), (_FIND, wanted))
-    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
+    return _by_key(rows)
+
+
+async def find_all(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
+    """Those of the shipments that there are."""
+    [rows] = await pipeline.ask((_FIND, _key_columns(keys)))
+    return _by_key(rows)
 
 
 async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
-    return (await find_all(tx, [(tenant_id, shipment_id)])).get((tenant_id, shipment_id))
-
-
-async def find_all(tx: AsyncConnection, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
-    """Those of the shipments that there are."""
-    rows = await tx.execute(_FIND, _key_columns(keys))
-    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
+    row = (await tx.execute(_FIND, _key_columns([(tenant_id, shipment_id)]))).one_or_none()
+    return _shipment(row) if row else None
 
 
 async def list_shipments(
@@ -370,6 +349,10 @@ def _parcel_columns(shipment: Shipment, parcel: Parcel) -> dict[str, Any]:
         "sent_at": attempt.sent_at if attempt else None,
         "void_refused_at": parcel.void_refused_at,
     }
+
+
+def _by_key(rows: Iterable[Any]) -> dict[ShipmentKey, Shipment]:
+    return {(row.tenant_id, row.id): _shipment(row) for row in rows}
 
 
 def _shipment(row: Any) -> Shipment:

@@ -24,6 +24,7 @@ from chassis.idempotency import Claim
 from chassis.ids import new_id
 from chassis.jetstream import Nats
 from chassis.outbox import Relay
+from chassis.pipeline import Pipeline
 from cli.provision import DatabaseUrls
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
@@ -100,6 +101,9 @@ class Shipments:
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await self.database.run(operation)
 
+    async def pipelined(self, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
+        return await self.database.run_pipelined(operation)
+
     async def create(
         self,
         *lines: Line,
@@ -130,9 +134,9 @@ class Shipments:
     async def hear_of_stock(self, shipment: Shipment, status: StockStatus, version: int, *warehouses: str) -> Shipment:
         """Inventory's news, without inventory."""
         stock = Stock(status, version, [HeldLine("SKU-1", warehouse, 1) for warehouse in warehouses])
-        await self.run(
-            lambda tx: operations.follow_stock(
-                tx, [((self.tenant_id, shipment.id), stock)], announcer=ANNOUNCER, clock=self.clock
+        await self.pipelined(
+            lambda p: operations.follow_stock(
+                p, [((self.tenant_id, shipment.id), stock)], announcer=ANNOUNCER, clock=self.clock
             )
         )
         return await self.read(shipment)
@@ -154,7 +158,7 @@ class Shipments:
 
     async def end(self, shipment: Shipment) -> Shipment:
         """Cancels, without inventory."""
-        await self.run(lambda tx: operations.ask_cancel(tx, self.tenant_id, shipment.id, self.clock()))
+        await self.pipelined(lambda p: operations.ask_cancel(p, (self.tenant_id, shipment.id), self.clock()))
         return await self.hear_of_stock(shipment, StockStatus.RELEASED, 9)
 
     async def void(self, shipment: Shipment) -> None:

@@ -183,9 +183,9 @@ async def test_what_has_left_is_not_canceled_and_what_was_canceled_does_not_leav
 async def test_what_was_delivered_was_dispatched(shipments: Shipments, stub: Stub) -> None:
     shipment = await shipments.ready()
     await dispatch(stub, shipment)
-    await shipments.run(
-        lambda tx: operations.deliver(
-            tx, shipments.tenant_id, shipment.id, announcer=shipments.steps.announcer, now=shipments.clock()
+    await shipments.pipelined(
+        lambda p: operations.deliver(
+            p, (shipments.tenant_id, shipment.id), announcer=shipments.steps.announcer, now=shipments.clock()
         )
     )
 
@@ -235,7 +235,7 @@ async def test_of_cancels_and_dispatches_at_once_one_wins_and_all_are_told_the_t
 
 async def test_news_of_the_release_that_comes_before_the_answer_cancels(shipments: Shipments) -> None:
     shipment = await shipments.ready()
-    await shipments.run(lambda tx: operations.ask_cancel(tx, shipments.tenant_id, shipment.id, shipments.clock()))
+    await shipments.pipelined(lambda p: operations.ask_cancel(p, (shipments.tenant_id, shipment.id), shipments.clock()))
     released = await rpc.call(
         shipments.inventory.Release,
         inventory_pb2.ReleaseRequest(tenant_id=shipments.tenant_id, request_id=shipment.id),

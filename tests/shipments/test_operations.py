@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from chassis.errors import Fault
+from chassis.pipeline import Pipeline
 from services.shipments import operations, purchasing, store
 from services.shipments.domain import Line, Parcel, Shipment, Status, StockStatus
 from skutrail.v1 import shipments_pb2
@@ -49,7 +50,10 @@ async def test_a_parcel_among_hundreds_is_saved_without_looking_for_it_among_the
     begun = purchasing.begin_purchase(read, 300, try_id="att_1", leased_until=leased_until, now=shipments.clock())
     Compared.times = 0
 
-    await shipments.run(lambda tx: store.update(tx, many, begun))
+    async def save(pipeline: Pipeline) -> None:
+        store.tell_changes(pipeline, [(many, begun)])
+
+    await shipments.pipelined(save)
 
     assert Compared.times <= 300
     stored = await shipments.read(many)

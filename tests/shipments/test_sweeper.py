@@ -57,14 +57,14 @@ async def shipped(shipments: Shipments, count: int) -> dict[str, Shipment]:
     news = [
         ((shipment.tenant_id, shipment.id), Stock(StockStatus.DISPATCHED, 2, shipment.allocations)) for shipment in sent
     ]
-    await shipments.run(lambda tx: operations.follow_stock(tx, news, announcer=ANNOUNCER, clock=shipments.clock))
-    found = await shipments.run(lambda tx: store.find_all(tx, [key for key, _ in news]))
+    await shipments.pipelined(lambda p: operations.follow_stock(p, news, announcer=ANNOUNCER, clock=shipments.clock))
+    found = await shipments.pipelined(lambda p: store.find_all(p, [key for key, _ in news]))
     return {shipment.parcel(1).tracking_number or "": shipment for shipment in found.values()}
 
 
 async def delivered(shipments: Shipments, sent: Iterable[Shipment]) -> int:
     keys = [(shipment.tenant_id, shipment.id) for shipment in sent]
-    found = await shipments.run(lambda tx: store.find_all(tx, keys))
+    found = await shipments.pipelined(lambda p: store.find_all(p, keys))
     return [shipment.status for shipment in found.values()].count(Status.DELIVERED)
 
 
@@ -153,7 +153,7 @@ async def test_a_cancel_that_could_not_reach_inventory_is_finished(shipments: Sh
 
 async def test_a_cancel_whose_taker_died_after_inventory_had_decided_is_finished(shipments: Shipments) -> None:
     shipment = await shipments.ready()
-    await shipments.run(lambda tx: operations.ask_cancel(tx, shipments.tenant_id, shipment.id, shipments.clock()))
+    await shipments.pipelined(lambda p: operations.ask_cancel(p, (shipments.tenant_id, shipment.id), shipments.clock()))
     await rpc.call(
         shipments.inventory.Release,
         inventory_pb2.ReleaseRequest(tenant_id=shipments.tenant_id, request_id=shipment.id),
