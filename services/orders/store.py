@@ -71,7 +71,7 @@ _SAVE = f"""
 """  # noqa: S608 - constants
 _SAVE_SHIPMENTS = text(_SAVE.format(table="order_shipment"))
 # In the log a shipment's newest event need not be the last that is read: identity values do not commit in order.
-_RETELL_SHIPMENTS = text(_SAVE.format(table="retold_shipment") + "WHERE s.version < excluded.version")
+_RETELL_SHIPMENTS = text(_SAVE.format(table="retold_shipment") + "WHERE s.version <= excluded.version")
 
 _LIST = """
     SELECT id FROM sales_order WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :limit

@@ -86,15 +86,16 @@ def keep_label(
     parcel = replace(shipment.parcel(number), tracking_number=tracking_number, attempt=None)
     sold = replace(shipment, carrier=carrier, service=service)
     kept = _with_label(sold, parcel, LabelFact.BOUGHT, now)
-    finished, events = finish_labels(kept, now)
-    return replace(finished, version=shipment.version + 1), events
+    return moved(shipment, kept, Fact.LABELS_READY, now) if _lacks_no_label(kept) else (kept, [])
 
 
 def finish_labels(shipment: Shipment, now: datetime) -> Decision:
-    """Label ready, once every parcel has its label; nothing otherwise."""
-    if shipment.status is not Status.ALLOCATED or not shipment.has_labels:
-        return shipment, []
-    return moved(shipment, shipment, Fact.LABELS_READY, now)
+    """Label ready, if every parcel has its label; nothing otherwise."""
+    return moved(shipment, shipment, Fact.LABELS_READY, now) if _lacks_no_label(shipment) else (shipment, [])
+
+
+def _lacks_no_label(shipment: Shipment) -> bool:
+    return shipment.status is Status.ALLOCATED and shipment.has_labels
 
 
 def put_off_purchase(shipment: Shipment, number: int, error: Failure, outcome: LabelFact, now: datetime) -> Decision:

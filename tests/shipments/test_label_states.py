@@ -9,6 +9,7 @@ from services.shipments import domain, following, purchasing, voiding
 from services.shipments.domain import (
     LABEL_TRANSITIONS,
     Attempt,
+    Decision,
     Failure,
     LabelFact,
     LabelStatus,
@@ -190,21 +191,37 @@ def test_an_attempt_is_not_given_up_while_the_stock_is_away() -> None:
     assert parcel.attempt.key == "att_1"
 
 
-def test_every_change_raises_the_version_by_one() -> None:
+def test_every_change_raises_the_version_by_one_and_is_announced_with_it() -> None:
+    """Whoever hears of two changes tells by the version which is the later."""
     shipment = queued()
-    versions = [shipment.version]
-    for change in (
-        lambda s: following.follow_stock(s, held(1, "SEA-1"), NOW)[0],
-        buying,
-        lambda s: purchasing.put_off_purchase(s, 1, LOST, LabelFact.NOT_BOUGHT, NOW)[0],
-        buying,
-        lambda s: purchasing.keep_label(s, 1, tracking_number="T", carrier="c", service="s", now=NOW)[0],
-        lambda s: following.follow_stock(s, waiting(2), NOW)[0],
-    ):
-        shipment = change(shipment)
+    versions, told = [shipment.version], []
+    changes: list[Callable[[Shipment], Decision]] = [
+        lambda s: following.follow_stock(s, held(1, "SEA-1"), NOW),
+        lambda s: (buying(s), []),
+        lambda s: purchasing.put_off_purchase(s, 1, LOST, LabelFact.NOT_BOUGHT, NOW),
+        lambda s: (buying(s), []),
+        lambda s: purchasing.keep_label(s, 1, tracking_number="T", carrier="c", service="s", now=NOW),
+        lambda s: following.follow_stock(s, waiting(2), NOW),
+        lambda s: following.follow_stock(s, held(3, "SEA-1"), NOW),
+        lambda s: purchasing.finish_labels(s, NOW),
+        lambda s: following.follow_stock(s, held(4, "SEA-1", status=StockStatus.DISPATCHED), NOW),
+        lambda s: domain.deliver(s, NOW),
+    ]
+    for change in changes:
+        shipment, events = change(shipment)
         versions.append(shipment.version)
+        told += [(event.type.removeprefix("shipment."), event.shipment.version) for event in events]
 
-    assert versions == [1, 2, 3, 4, 5, 6, 7]
+    assert versions == list(range(1, 12))
+    assert told == [
+        ("allocated", 2),
+        ("label_ready", 6),
+        ("backordered", 7),
+        ("allocated", 8),
+        ("label_ready", 9),
+        ("shipped", 10),
+        ("delivered", 11),
+    ]
 
 
 WAYS_TO_BE_OF_NO_USE: list[Callable[[Shipment], Shipment]] = [

@@ -202,6 +202,8 @@ def faults_of_events(books: Books, delivered: Mapping[str, Mapping[str, Any]]) -
     for row in books.announced:
         if not row.is_published:
             yield f"not marked as published: {row}"
+    versions = Counter(row.version for row in books.announced if row.version is not None)
+    yield from (f"announced {count} times: {version}" for version, count in versions.items() if count > 1)
     if books.parked:
         yield f"{books.parked} events were parked"
 

@@ -101,4 +101,7 @@ def test_the_event_check_finds_what_was_never_announced_or_never_delivered() -> 
     assert [*faults_of_events(replace(SOUND, announced=[one]), DELIVERED)]
     assert [*faults_of_events(replace(SOUND, announced=[one]), {"evt_1": DELIVERED["evt_1"]})]
     assert [*faults_of_events(replace(SOUND, announced=[one, replace(two, is_published=False)]), DELIVERED)]
+    assert [
+        *faults_of_events(replace(SOUND, announced=[replace(n, version=("shp_1", 2)) for n in (one, two)]), DELIVERED)
+    ]
     assert [*faults_of_events(replace(SOUND, parked=1), DELIVERED)]

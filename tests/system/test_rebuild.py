@@ -49,7 +49,7 @@ async def test_the_rows_of_orders_come_back_as_they_were(stack: RunningStack, te
 
 
 async def live(tenant: Tenant) -> None:
-    """Some wait, some are held, some have their label; one waits and is served later."""
+    """Some wait, some have their label, one leaves and one is canceled; one waits and is served later."""
     await tenant.receive(5)
     ready = [await tenant.ship(2, order_id=order_id) for order_id in ("ord_1", "ord_2")]
     late = await tenant.ship(3, order_id="ord_1")
@@ -59,6 +59,8 @@ async def live(tenant: Tenant) -> None:
     await tenant.receive(2)
     for shipment_id in (*ready, late):
         await tenant.shipment_that_is(shipment_id, "label_ready")
+    for shipment_id, end in ((ready[0], "dispatch"), (never, "cancel")):
+        assert (await tenant.api.post(f"/v1/shipments/{shipment_id}/{end}", {})).status == 200
     assert (await tenant.api.get("/v1/orders/ord_2/lines")).status == 200
 
 
