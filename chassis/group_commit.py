@@ -98,6 +98,8 @@ class GroupCommit(Generic[Wish, Outcome]):
     async def ask(self, wishes: Sequence[tuple[str, Wish]]) -> list[Outcome | Fault]:
         """One outcome per (tenant id, wish), in order, each committed or refused. Where too many wait, or the database
         is away, that is a refusal `unavailable`."""
+        if not wishes:
+            return []
         call: _Call[Outcome] = _Call(len(wishes))
         for index, (tenant_id, wish) in enumerate(wishes):
             if self._queue.has_room(tenant_id):

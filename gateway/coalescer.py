@@ -32,8 +32,11 @@ WAIT_MAX_S = 1.0  # in the queue; the rest of its deadline is for the call
 class Coalescer(Generic[Question, Answer]):
     """`send` asks many at once, within so many seconds, and answers one for one. Raises Fault for all of them."""
 
-    def __init__(self, send: Callable[[Sequence[Question], float], Awaitable[Sequence[Answer]]]) -> None:
+    def __init__(
+        self, send: Callable[[Sequence[Question], float], Awaitable[Sequence[Answer]]], batch_max: int = BATCH_MAX
+    ) -> None:
         self._send = send
+        self._batch_max = batch_max
         self._queue: FairQueue[_Asked[Question, Answer]] = FairQueue(items_max=QUEUE_MAX, lane_max=QUEUE_PER_TENANT_MAX)
         self._calls: set[asyncio.Task[None]] = set()
         self._slow_calls = 0
@@ -59,7 +62,7 @@ class Coalescer(Generic[Question, Answer]):
         self._start_call()  # where all were slow, somebody may still wait
 
     async def _call_while_asked(self) -> None:
-        while batch := self._queue.take(BATCH_MAX):
+        while batch := self._queue.take(self._batch_max):
             in_time = [asked for asked in batch if not self._is_late(asked)]
             if in_time and not await self._call_patiently(in_time):
                 return  # others have taken over

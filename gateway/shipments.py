@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from chassis import rpc
+from chassis import rpc, trace
+from chassis.errors import from_message
 from chassis.wire import timestamp
 from gateway import requests, sourcing
 from gateway.call import Call, respond
@@ -14,10 +15,11 @@ from gateway.cursors import Position
 from gateway.pages import Listing, after_id
 from gateway.shown import QUEUED, SHIPMENT
 from gateway.writes import RehearsedWrite, Write
-from skutrail.v1 import shipments_pb2
+from skutrail.v1 import inventory_pb2, shipments_pb2
 
 
 async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.CreateShipmentReply, bool]:
+    cause = trace.current()
     message = shipments_pb2.CreateShipmentRequest(
         tenant_id=call.tenant_id,
         idempotency=call.idempotency,
@@ -28,9 +30,12 @@ async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.
         allocation=sourcing.policy_name(wanted),
         priority=wanted.priority,
         hold_expires_at=wanted.hold_expires_at and timestamp(wanted.hold_expires_at),
+        cause=inventory_pb2.Cause(request_id=cause.request_id, traceparent=cause.traceparent),
     )
-    reply = await rpc.call(call.upstream.shipments.CreateShipment, message)
-    return reply, reply.replayed
+    outcome = await call.upstream.new_shipments.ask(call.tenant_id, message)
+    if outcome.HasField("refusal"):
+        raise from_message(outcome.refusal)
+    return outcome.created, outcome.created.replayed
 
 
 def _show_created(_: Call, reply: shipments_pb2.CreateShipmentReply) -> web.Response:

@@ -9,18 +9,20 @@ import grpc
 
 from chassis import rpc
 from gateway.coalescer import Coalescer
-from skutrail.v1 import inventory_pb2
+from skutrail.v1 import inventory_pb2, shipments_pb2
 from skutrail.v1.inventory_pb2_grpc import InventoryStub
 from skutrail.v1.orders_pb2_grpc import OrdersStub
 from skutrail.v1.shipments_pb2_grpc import ShipmentsStub
 from skutrail.v1.webhooks_pb2_grpc import WebhooksStub
+
+CREATED_MAX = 64  # shipments in a call: the largest there can be fit into a message
 
 
 class Upstream:
     """Made inside a running event loop. `addresses` names inventory, shipments, orders and webhooks.
 
     Call a stub's method by `chassis.rpc.call`: within 2 s it answers or raises the Fault that a caller may see.
-    What is asked most, `movements` and `balances`, shares its calls.
+    What is asked most, `movements`, `balances` and `new_shipments`, shares its calls.
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
@@ -31,6 +33,7 @@ class Upstream:
         self.webhooks = WebhooksStub(self._channels["webhooks"])
         self.movements = Coalescer(self._record_movements)
         self.balances = Coalescer(self._get_balances)
+        self.new_shipments = Coalescer(self._create_shipments, batch_max=CREATED_MAX)
 
     async def _record_movements(
         self, movements: Sequence[inventory_pb2.Movement], timeout_s: float
@@ -45,6 +48,13 @@ class Upstream:
         wanted = inventory_pb2.GetBalancesRequest(keys=keys)
         reply = await rpc.call(self.inventory.GetBalances, wanted, timeout_s=timeout_s)
         return reply.balances
+
+    async def _create_shipments(
+        self, requests: Sequence[shipments_pb2.CreateShipmentRequest], timeout_s: float
+    ) -> Sequence[shipments_pb2.CreateShipmentOutcome]:
+        wanted = shipments_pb2.CreateShipmentsRequest(requests=requests)
+        reply = await rpc.call(self.shipments.CreateShipments, wanted, timeout_s=timeout_s)
+        return reply.outcomes
 
     async def away(self) -> list[str]:
         """The names of the services that do not say SERVING."""

@@ -1,7 +1,7 @@
 """Shipments: from the request to the label.
 
 Owns       shipments, their parcels, the purchase of labels and the labels that were bought.
-Answers    CreateShipment, CancelShipment, DispatchShipment, GetShipment, ListShipments, GetLabel, LookUpAnswer
+Answers    CreateShipments, CancelShipment, DispatchShipment, GetShipment, ListShipments, GetLabel, LookUpAnswer
            (shipments.proto).
 Publishes  shipment.created, .allocated, .backordered, .label_ready, .shipped, .delivered, .canceled, .failed, each with
            the whole shipment.

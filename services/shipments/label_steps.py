@@ -42,7 +42,7 @@ T = TypeVar("T")
 # What a lease lasts longer than the carrier may take: time to write the outcome down, and for clocks to differ.
 LEASE_MARGIN = timedelta(seconds=5)
 # Labels under way at once, of one taker. All are asked for as soon as they are begun, or their leases would run out.
-AT_ONCE_MAX = 16
+AT_ONCE_MAX = 64
 # Whoever has an answer waits no longer for those who have none.
 SETTLE_EVERY_S = 0.1
 # What has not begun by then comes again. With a carrier's time, and a commit before it and after it, it must stay below

@@ -14,7 +14,7 @@ from services.shipments.store import ShipmentKey
 from skutrail.v1 import events_pb2
 
 # A carrier that is slow for all holds its workers up: buying has more of them than others need.
-WORKERS = {topology.LABEL_STEPS: 4}
+WORKERS = {topology.LABEL_STEPS: 1}
 
 
 def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:

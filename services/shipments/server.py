@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import failpoints, idempotency, trace, wire
-from chassis.errors import Fault, FieldFault
+from chassis.errors import Fault, FieldFault, to_message
 from chassis.rpc import Context
+from chassis.trace import Trace
 from services.shipments import labels, operations
 from services.shipments.creating import Wish
 from services.shipments.domain import Address, Coordinates, Line, Policy, ShipmentRequest, Status
@@ -19,6 +20,7 @@ from services.shipments.writer import Writer
 from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2, shipments_pb2_grpc
 
 SERVICE_NAME = shipments_pb2.DESCRIPTOR.services_by_name["Shipments"].full_name
+CREATED_MAX = 64  # in a call
 PAGE_MAX = 100
 PAGE_BYTES_MAX = 3 * 1024 * 1024  # below what a message may be, with room for the last one
 
@@ -31,14 +33,17 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         self._announcer = steps.announcer
         self._clock = steps.clock
 
-    async def CreateShipment(
-        self, request: shipments_pb2.CreateShipmentRequest, context: Context
-    ) -> shipments_pb2.CreateShipmentReply:
-        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
-        reply = await self._writer.create(Wish(_requested(request), claim, trace.current()))
+    async def CreateShipments(
+        self, request: shipments_pb2.CreateShipmentsRequest, context: Context
+    ) -> shipments_pb2.CreateShipmentsReply:
+        if not 1 <= len(request.requests) <= CREATED_MAX:
+            raise Fault("validation_failed", f"A call creates 1 to {CREATED_MAX} shipments.")
+        wanted = [_wish_or_refusal(one) for one in request.requests]
+        created = iter(await self._writer.create([wish for wish in wanted if isinstance(wish, Wish)]))
         failpoints.reach("shipments.created")
         self._steps.nudge()
-        return reply
+        outcomes = [_outcome(next(created) if isinstance(one, Wish) else one) for one in wanted]
+        return shipments_pb2.CreateShipmentsReply(outcomes=outcomes)
 
     async def CancelShipment(
         self, request: shipments_pb2.CancelShipmentRequest, context: Context
@@ -131,6 +136,21 @@ def _fitting(snapshots: Sequence[shipments_pb2.Shipment]) -> list[shipments_pb2.
             break
         page.append(snapshot)
     return page
+
+
+def _wish_or_refusal(request: shipments_pb2.CreateShipmentRequest) -> Wish | Fault:
+    cause = Trace(request.cause.request_id, request.cause.traceparent) if request.HasField("cause") else trace.current()
+    try:
+        claim = idempotency.claim_of(request.tenant_id, request.idempotency, cause)
+        return Wish(_requested(request), claim, cause)
+    except Fault as refusal:
+        return refusal
+
+
+def _outcome(created: shipments_pb2.CreateShipmentReply | Fault) -> shipments_pb2.CreateShipmentOutcome:
+    if isinstance(created, Fault):
+        return shipments_pb2.CreateShipmentOutcome(refusal=to_message(created))
+    return shipments_pb2.CreateShipmentOutcome(created=created)
 
 
 def _requested(request: shipments_pb2.CreateShipmentRequest) -> ShipmentRequest:

@@ -34,12 +34,9 @@ class Writer:
             queue_per_tenant_max=QUEUE_PER_TENANT_MAX,
         )
 
-    async def create(self, wish: Wish) -> shipments_pb2.CreateShipmentReply:
-        """The answer of its key, committed. Raises the Fault that refuses it; `unavailable` where too many wait."""
-        [outcome] = await self._group.ask([(wish.claim.tenant_id, wish)])
-        if isinstance(outcome, Fault):
-            raise outcome
-        return outcome
+    async def create(self, wishes: Sequence[Wish]) -> Sequence[shipments_pb2.CreateShipmentReply | Fault]:
+        """The answers of their keys: committed, or the Fault that refuses it. `unavailable` where too many wait."""
+        return await self._group.ask([(wish.claim.tenant_id, wish) for wish in wishes])
 
     def stop(self) -> None:
         self._group.stop()

@@ -11,7 +11,7 @@ import zxingcpp
 
 from chassis import rpc, wire
 from chassis.consumer import RetryLater
-from chassis.errors import Fault
+from chassis.errors import Fault, from_message
 from services.shipments import operations
 from services.shipments.domain import Line, Policy, Shipment, Status
 from services.shipments.steps import stock_request
@@ -37,6 +37,15 @@ def create_request(shipments: Shipments, key: str = "key-1", **more: object) -> 
     )
 
 
+async def create(stub: Stub, request: shipments_pb2.CreateShipmentRequest) -> shipments_pb2.CreateShipmentReply:
+    """Raises the Fault that refuses it."""
+    reply = await rpc.call(stub.CreateShipments, shipments_pb2.CreateShipmentsRequest(requests=[request]))
+    [outcome] = reply.outcomes
+    if outcome.HasField("refusal"):
+        raise from_message(outcome.refusal)
+    return outcome.created
+
+
 async def labeled(shipments: Shipments, *warehouses: str) -> Shipment:
     shipment = await shipments.allocated(*warehouses)
     async with selling() as shop:
@@ -54,7 +63,7 @@ async def token_of(stub: Stub, shipment: Shipment) -> str:
 
 
 async def test_a_created_shipment_is_queued_and_can_be_read(shipments: Shipments, stub: Stub) -> None:
-    reply = await rpc.call(stub.CreateShipment, create_request(shipments, carrier_hint="ups_ground"))
+    reply = await create(stub, create_request(shipments, carrier_hint="ups_ground"))
 
     read = await rpc.call(
         stub.GetShipment, shipments_pb2.GetShipmentRequest(tenant_id=shipments.tenant_id, id=reply.shipment.id)
@@ -78,7 +87,7 @@ async def test_what_a_request_says_of_its_stock_is_kept_and_told_to_inventory(sh
         ship_to=address,
     )
 
-    created = (await rpc.call(stub.CreateShipment, request)).shipment
+    created = (await create(stub, request)).shipment
 
     kept = await shipments.run(lambda tx: operations.get_shipment(tx, shipments.tenant_id, created.id))
     assert (kept.policy, kept.priority, kept.hold_expires_at) == (Policy.PARTIAL, 7, expires_at)
@@ -91,14 +100,14 @@ async def test_what_a_request_says_of_its_stock_is_kept_and_told_to_inventory(sh
 
 async def test_a_policy_that_is_none_is_refused(shipments: Shipments, stub: Stub) -> None:
     with pytest.raises(Fault) as refused:
-        await rpc.call(stub.CreateShipment, create_request(shipments, allocation=99))
+        await create(stub, create_request(shipments, allocation=99))
 
     assert [field.pointer for field in refused.value.fields] == ["/allocation"]
 
 
 async def test_the_same_key_answers_the_same_and_creates_nothing_more(shipments: Shipments, stub: Stub) -> None:
-    first = await rpc.call(stub.CreateShipment, create_request(shipments))
-    again = await rpc.call(stub.CreateShipment, create_request(shipments))
+    first = await create(stub, create_request(shipments))
+    again = await create(stub, create_request(shipments))
 
     assert again.replayed
     assert again.shipment == first.shipment
@@ -110,12 +119,43 @@ async def test_the_same_key_answers_the_same_and_creates_nothing_more(shipments:
     assert not orders.has_more
 
 
+async def test_shipments_that_share_a_call_are_answered_each_for_itself(shipments: Shipments, stub: Stub) -> None:
+    traceparent = f"00-{1:032x}-{2:016x}-01"
+    wanted = [
+        create_request(shipments, "key-1", order_id="ord_1"),
+        create_request(shipments, "key-2", allocation=99),
+        create_request(shipments, "key-3", order_id="ord 3"),
+        create_request(shipments, "key-1", order_id="ord_1"),
+        create_request(shipments, "key-4", cause=inventory_pb2.Cause(request_id="req_4", traceparent=traceparent)),
+    ]
+
+    reply = await rpc.call(stub.CreateShipments, shipments_pb2.CreateShipmentsRequest(requests=wanted))
+
+    first, no_policy, no_order, again, caused = reply.outcomes
+    assert [fault.refusal.code for fault in (no_policy, no_order)] == ["validation_failed", "validation_failed"]
+    assert again.created.shipment == first.created.shipment
+    assert (first.created.replayed, again.created.replayed) == (False, True)
+    assert caused.created.shipment.id != first.created.shipment.id
+    [created] = await shipments.events(await shipments.find(caused.created.shipment.id))
+    assert created.traceparent == traceparent
+
+
+@pytest.mark.parametrize("count", [0, 65])
+async def test_a_call_for_none_or_too_many_is_refused(shipments: Shipments, stub: Stub, count: int) -> None:
+    wanted = [create_request(shipments, f"key-{number}") for number in range(count)]
+
+    with pytest.raises(Fault) as refused:
+        await rpc.call(stub.CreateShipments, shipments_pb2.CreateShipmentsRequest(requests=wanted))
+
+    assert refused.value.code == "validation_failed"
+
+
 async def test_a_finished_key_can_be_looked_up(shipments: Shipments, stub: Stub) -> None:
     key = common_pb2.IdempotencyKey(key="key-1", fingerprint=b"f")
     wanted = common_pb2.LookUpAnswerRequest(tenant_id=shipments.tenant_id, idempotency=key)
     assert not (await rpc.call(stub.LookUpAnswer, wanted)).found
 
-    created = await rpc.call(stub.CreateShipment, create_request(shipments))
+    created = await create(stub, create_request(shipments))
 
     found = await rpc.call(stub.LookUpAnswer, wanted)
     assert shipments_pb2.CreateShipmentReply.FromString(found.reply) == created
@@ -123,11 +163,11 @@ async def test_a_finished_key_can_be_looked_up(shipments: Shipments, stub: Stub)
 
 async def test_a_refused_request_leaves_its_key_free(shipments: Shipments, stub: Stub) -> None:
     with pytest.raises(Fault) as refused:
-        await rpc.call(stub.CreateShipment, create_request(shipments, order_id="ord 1", line_items=[]))
+        await create(stub, create_request(shipments, order_id="ord 1", line_items=[]))
     assert refused.value.code == "validation_failed"
     assert [field.pointer for field in refused.value.fields] == ["/line_items", "/order_id"]
 
-    reply = await rpc.call(stub.CreateShipment, create_request(shipments))
+    reply = await create(stub, create_request(shipments))
 
     assert not reply.replayed
 

@@ -56,7 +56,9 @@ class Caller:
             ship_to=shipments_pb2.Address(name=name, line1="ul. 1", city="Łódź", postal="90-001", country="PL"),
             line_items=[inventory_pb2.StockLine(sku="SKU-1", qty=qty)],
         )
-        return (await rpc.call(self.shipments.CreateShipment, request)).shipment.id
+        wanted = shipments_pb2.CreateShipmentsRequest(requests=[request])
+        [outcome] = (await rpc.call(self.shipments.CreateShipments, wanted)).outcomes
+        return outcome.created.shipment.id
 
     async def read(self, shipment_id: str) -> shipments_pb2.Shipment:
         request = shipments_pb2.GetShipmentRequest(tenant_id=self.tenant_id, id=shipment_id)

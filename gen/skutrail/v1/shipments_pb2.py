@@ -27,19 +27,19 @@ from skutrail.v1 import common_pb2 as skutrail_dot_v1_dot_common__pb2
 from skutrail.v1 import inventory_pb2 as skutrail_dot_v1_dot_inventory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskutrail/v1/shipments.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\x1a\x1bskutrail/v1/inventory.proto\"\xd5\x01\n\x07\x41\x64\x64ress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05line1\x18\x02 \x01(\t\x12\x12\n\x05line2\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x12\n\x05state\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06postal\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12\x32\n\x0b\x63oordinates\x18\x08 \x01(\x0b\x32\x18.skutrail.v1.CoordinatesH\x02\x88\x01\x01\x42\x08\n\x06_line2B\x08\n\x06_stateB\x0e\n\x0c_coordinates\"}\n\x06Parcel\x12\x11\n\twarehouse\x18\x01 \x01(\t\x12\x1c\n\x0ftracking_number\x18\x02 \x01(\tH\x00\x88\x01\x01\x12.\n\x0clabel_status\x18\x03 \x01(\x0e\x32\x18.skutrail.v1.LabelStatusB\x12\n\x10_tracking_number\".\n\rShipmentError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xbb\x04\n\x08Shipment\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.skutrail.v1.ShipmentStatus\x12\x16\n\tlabel_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12%\n\x07ship_to\x18\x05 \x01(\x0b\x32\x14.skutrail.v1.Address\x12*\n\nline_items\x18\x06 \x03(\x0b\x32\x16.skutrail.v1.StockLine\x12\x19\n\x0c\x63\x61rrier_hint\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07\x63\x61rrier\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x14\n\x07service\x18\t \x01(\tH\x03\x88\x01\x01\x12*\n\x0b\x61llocations\x18\n \x03(\x0b\x32\x15.skutrail.v1.HeldLine\x12$\n\x07parcels\x18\x0b \x03(\x0b\x32\x13.skutrail.v1.Parcel\x12.\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1a.skutrail.v1.ShipmentErrorH\x04\x88\x01\x01\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0f \x01(\x03\x42\x0c\n\n_label_urlB\x0f\n\r_carrier_hintB\n\n\x08_carrierB\n\n\x08_serviceB\x08\n\x06_error\"\xe7\x02\n\x15\x43reateShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12%\n\x07ship_to\x18\x04 \x01(\x0b\x32\x14.skutrail.v1.Address\x12*\n\nline_items\x18\x05 \x03(\x0b\x32\x16.skutrail.v1.StockLine\x12\x19\n\x0c\x63\x61rrier_hint\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x31\n\nallocation\x18\x07 \x01(\x0e\x32\x1d.skutrail.v1.AllocationPolicy\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12\x33\n\x0fhold_expires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\n\r_carrier_hint\"P\n\x13\x43reateShipmentReply\x12\'\n\x08shipment\x18\x01 \x01(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"h\n\x15\x43\x61ncelShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\n\n\x02id\x18\x03 \x01(\t\"j\n\x17\x44ispatchShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\n\n\x02id\x18\x03 \x01(\t\"J\n\rShipmentReply\x12\'\n\x08shipment\x18\x01 \x01(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"3\n\x12GetShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xbd\x01\n\x14ListShipmentsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\x08order_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x06status\x18\x03 \x01(\x0e\x32\x1b.skutrail.v1.ShipmentStatusH\x01\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_order_idB\t\n\x07_statusB\x0b\n\t_after_id\"P\n\x12ListShipmentsReply\x12(\n\tshipments\x18\x01 \x03(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"r\n\x0fGetLabelRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12(\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\x18.skutrail.v1.LabelFormat\">\n\x05Label\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\t*\xa4\x02\n\x0eShipmentStatus\x12\x1f\n\x1bSHIPMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SHIPMENT_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bSHIPMENT_STATUS_BACKORDERED\x10\x02\x12\x1d\n\x19SHIPMENT_STATUS_ALLOCATED\x10\x03\x12\x1f\n\x1bSHIPMENT_STATUS_LABEL_READY\x10\x04\x12\x1b\n\x17SHIPMENT_STATUS_SHIPPED\x10\x05\x12\x1d\n\x19SHIPMENT_STATUS_DELIVERED\x10\x06\x12\x1c\n\x18SHIPMENT_STATUS_CANCELED\x10\x07\x12\x1a\n\x16SHIPMENT_STATUS_FAILED\x10\x08*\xc4\x01\n\x0bLabelStatus\x12\x1c\n\x18LABEL_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11LABEL_STATUS_NONE\x10\x01\x12\x1b\n\x17LABEL_STATUS_PURCHASING\x10\x02\x12\x16\n\x12LABEL_STATUS_READY\x10\x03\x12\x18\n\x14LABEL_STATUS_UNKNOWN\x10\x04\x12\x18\n\x14LABEL_STATUS_VOIDING\x10\x05\x12\x17\n\x13LABEL_STATUS_VOIDED\x10\x06*A\n\x0bLabelFormat\x12\x1c\n\x18LABEL_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10LABEL_FORMAT_PDF\x10\x01\x32\xb7\x04\n\tShipments\x12V\n\x0e\x43reateShipment\x12\".skutrail.v1.CreateShipmentRequest\x1a .skutrail.v1.CreateShipmentReply\x12P\n\x0e\x43\x61ncelShipment\x12\".skutrail.v1.CancelShipmentRequest\x1a\x1a.skutrail.v1.ShipmentReply\x12T\n\x10\x44ispatchShipment\x12$.skutrail.v1.DispatchShipmentRequest\x1a\x1a.skutrail.v1.ShipmentReply\x12\x45\n\x0bGetShipment\x12\x1f.skutrail.v1.GetShipmentRequest\x1a\x15.skutrail.v1.Shipment\x12S\n\rListShipments\x12!.skutrail.v1.ListShipmentsRequest\x1a\x1f.skutrail.v1.ListShipmentsReply\x12<\n\x08GetLabel\x12\x1c.skutrail.v1.GetLabelRequest\x1a\x12.skutrail.v1.Label\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bskutrail/v1/shipments.proto\x12\x0bskutrail.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18skutrail/v1/common.proto\x1a\x1bskutrail/v1/inventory.proto\"\xd5\x01\n\x07\x41\x64\x64ress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05line1\x18\x02 \x01(\t\x12\x12\n\x05line2\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04\x63ity\x18\x04 \x01(\t\x12\x12\n\x05state\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06postal\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12\x32\n\x0b\x63oordinates\x18\x08 \x01(\x0b\x32\x18.skutrail.v1.CoordinatesH\x02\x88\x01\x01\x42\x08\n\x06_line2B\x08\n\x06_stateB\x0e\n\x0c_coordinates\"}\n\x06Parcel\x12\x11\n\twarehouse\x18\x01 \x01(\t\x12\x1c\n\x0ftracking_number\x18\x02 \x01(\tH\x00\x88\x01\x01\x12.\n\x0clabel_status\x18\x03 \x01(\x0e\x32\x18.skutrail.v1.LabelStatusB\x12\n\x10_tracking_number\".\n\rShipmentError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xbb\x04\n\x08Shipment\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06status\x18\x02 \x01(\x0e\x32\x1b.skutrail.v1.ShipmentStatus\x12\x16\n\tlabel_url\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12%\n\x07ship_to\x18\x05 \x01(\x0b\x32\x14.skutrail.v1.Address\x12*\n\nline_items\x18\x06 \x03(\x0b\x32\x16.skutrail.v1.StockLine\x12\x19\n\x0c\x63\x61rrier_hint\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07\x63\x61rrier\x18\x08 \x01(\tH\x02\x88\x01\x01\x12\x14\n\x07service\x18\t \x01(\tH\x03\x88\x01\x01\x12*\n\x0b\x61llocations\x18\n \x03(\x0b\x32\x15.skutrail.v1.HeldLine\x12$\n\x07parcels\x18\x0b \x03(\x0b\x32\x13.skutrail.v1.Parcel\x12.\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x1a.skutrail.v1.ShipmentErrorH\x04\x88\x01\x01\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x0f \x01(\x03\x42\x0c\n\n_label_urlB\x0f\n\r_carrier_hintB\n\n\x08_carrierB\n\n\x08_serviceB\x08\n\x06_error\"N\n\x16\x43reateShipmentsRequest\x12\x34\n\x08requests\x18\x01 \x03(\x0b\x32\".skutrail.v1.CreateShipmentRequest\"L\n\x14\x43reateShipmentsReply\x12\x34\n\x08outcomes\x18\x01 \x03(\x0b\x32\".skutrail.v1.CreateShipmentOutcome\"~\n\x15\x43reateShipmentOutcome\x12\x33\n\x07\x63reated\x18\x01 \x01(\x0b\x32 .skutrail.v1.CreateShipmentReplyH\x00\x12%\n\x07refusal\x18\x02 \x01(\x0b\x32\x12.skutrail.v1.FaultH\x00\x42\t\n\x07outcome\"\x8a\x03\n\x15\x43reateShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12%\n\x07ship_to\x18\x04 \x01(\x0b\x32\x14.skutrail.v1.Address\x12*\n\nline_items\x18\x05 \x03(\x0b\x32\x16.skutrail.v1.StockLine\x12\x19\n\x0c\x63\x61rrier_hint\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x31\n\nallocation\x18\x07 \x01(\x0e\x32\x1d.skutrail.v1.AllocationPolicy\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12\x33\n\x0fhold_expires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05\x63\x61use\x18\n \x01(\x0b\x32\x12.skutrail.v1.CauseB\x0f\n\r_carrier_hint\"P\n\x13\x43reateShipmentReply\x12\'\n\x08shipment\x18\x01 \x01(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"h\n\x15\x43\x61ncelShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\n\n\x02id\x18\x03 \x01(\t\"j\n\x17\x44ispatchShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x30\n\x0bidempotency\x18\x02 \x01(\x0b\x32\x1b.skutrail.v1.IdempotencyKey\x12\n\n\x02id\x18\x03 \x01(\t\"J\n\rShipmentReply\x12\'\n\x08shipment\x18\x01 \x01(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"3\n\x12GetShipmentRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\"\xbd\x01\n\x14ListShipmentsRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x15\n\x08order_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x30\n\x06status\x18\x03 \x01(\x0e\x32\x1b.skutrail.v1.ShipmentStatusH\x01\x88\x01\x01\x12\r\n\x05limit\x18\x04 \x01(\x05\x12\x15\n\x08\x61\x66ter_id\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\x0b\n\t_order_idB\t\n\x07_statusB\x0b\n\t_after_id\"P\n\x12ListShipmentsReply\x12(\n\tshipments\x18\x01 \x03(\x0b\x32\x15.skutrail.v1.Shipment\x12\x10\n\x08has_more\x18\x02 \x01(\x08\"r\n\x0fGetLabelRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x13\n\x0bshipment_id\x18\x02 \x01(\t\x12\r\n\x05token\x18\x03 \x01(\t\x12(\n\x06\x66ormat\x18\x04 \x01(\x0e\x32\x18.skutrail.v1.LabelFormat\">\n\x05Label\x12\x14\n\x0c\x63ontent_type\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\t*\xa4\x02\n\x0eShipmentStatus\x12\x1f\n\x1bSHIPMENT_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16SHIPMENT_STATUS_QUEUED\x10\x01\x12\x1f\n\x1bSHIPMENT_STATUS_BACKORDERED\x10\x02\x12\x1d\n\x19SHIPMENT_STATUS_ALLOCATED\x10\x03\x12\x1f\n\x1bSHIPMENT_STATUS_LABEL_READY\x10\x04\x12\x1b\n\x17SHIPMENT_STATUS_SHIPPED\x10\x05\x12\x1d\n\x19SHIPMENT_STATUS_DELIVERED\x10\x06\x12\x1c\n\x18SHIPMENT_STATUS_CANCELED\x10\x07\x12\x1a\n\x16SHIPMENT_STATUS_FAILED\x10\x08*\xc4\x01\n\x0bLabelStatus\x12\x1c\n\x18LABEL_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11LABEL_STATUS_NONE\x10\x01\x12\x1b\n\x17LABEL_STATUS_PURCHASING\x10\x02\x12\x16\n\x12LABEL_STATUS_READY\x10\x03\x12\x18\n\x14LABEL_STATUS_UNKNOWN\x10\x04\x12\x18\n\x14LABEL_STATUS_VOIDING\x10\x05\x12\x17\n\x13LABEL_STATUS_VOIDED\x10\x06*A\n\x0bLabelFormat\x12\x1c\n\x18LABEL_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10LABEL_FORMAT_PDF\x10\x01\x32\xba\x04\n\tShipments\x12Y\n\x0f\x43reateShipments\x12#.skutrail.v1.CreateShipmentsRequest\x1a!.skutrail.v1.CreateShipmentsReply\x12P\n\x0e\x43\x61ncelShipment\x12\".skutrail.v1.CancelShipmentRequest\x1a\x1a.skutrail.v1.ShipmentReply\x12T\n\x10\x44ispatchShipment\x12$.skutrail.v1.DispatchShipmentRequest\x1a\x1a.skutrail.v1.ShipmentReply\x12\x45\n\x0bGetShipment\x12\x1f.skutrail.v1.GetShipmentRequest\x1a\x15.skutrail.v1.Shipment\x12S\n\rListShipments\x12!.skutrail.v1.ListShipmentsRequest\x1a\x1f.skutrail.v1.ListShipmentsReply\x12<\n\x08GetLabel\x12\x1c.skutrail.v1.GetLabelRequest\x1a\x12.skutrail.v1.Label\x12P\n\x0cLookUpAnswer\x12 .skutrail.v1.LookUpAnswerRequest\x1a\x1e.skutrail.v1.LookUpAnswerReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'skutrail.v1.shipments_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SHIPMENTSTATUS']._serialized_start=2339
-  _globals['_SHIPMENTSTATUS']._serialized_end=2631
-  _globals['_LABELSTATUS']._serialized_start=2634
-  _globals['_LABELSTATUS']._serialized_end=2830
-  _globals['_LABELFORMAT']._serialized_start=2832
-  _globals['_LABELFORMAT']._serialized_end=2897
+  _globals['_SHIPMENTSTATUS']._serialized_start=2660
+  _globals['_SHIPMENTSTATUS']._serialized_end=2952
+  _globals['_LABELSTATUS']._serialized_start=2955
+  _globals['_LABELSTATUS']._serialized_end=3151
+  _globals['_LABELFORMAT']._serialized_start=3153
+  _globals['_LABELFORMAT']._serialized_end=3218
   _globals['_ADDRESS']._serialized_start=133
   _globals['_ADDRESS']._serialized_end=346
   _globals['_PARCEL']._serialized_start=348
@@ -48,26 +48,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHIPMENTERROR']._serialized_end=521
   _globals['_SHIPMENT']._serialized_start=524
   _globals['_SHIPMENT']._serialized_end=1095
-  _globals['_CREATESHIPMENTREQUEST']._serialized_start=1098
-  _globals['_CREATESHIPMENTREQUEST']._serialized_end=1457
-  _globals['_CREATESHIPMENTREPLY']._serialized_start=1459
-  _globals['_CREATESHIPMENTREPLY']._serialized_end=1539
-  _globals['_CANCELSHIPMENTREQUEST']._serialized_start=1541
-  _globals['_CANCELSHIPMENTREQUEST']._serialized_end=1645
-  _globals['_DISPATCHSHIPMENTREQUEST']._serialized_start=1647
-  _globals['_DISPATCHSHIPMENTREQUEST']._serialized_end=1753
-  _globals['_SHIPMENTREPLY']._serialized_start=1755
-  _globals['_SHIPMENTREPLY']._serialized_end=1829
-  _globals['_GETSHIPMENTREQUEST']._serialized_start=1831
-  _globals['_GETSHIPMENTREQUEST']._serialized_end=1882
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=1885
-  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=2074
-  _globals['_LISTSHIPMENTSREPLY']._serialized_start=2076
-  _globals['_LISTSHIPMENTSREPLY']._serialized_end=2156
-  _globals['_GETLABELREQUEST']._serialized_start=2158
-  _globals['_GETLABELREQUEST']._serialized_end=2272
-  _globals['_LABEL']._serialized_start=2274
-  _globals['_LABEL']._serialized_end=2336
-  _globals['_SHIPMENTS']._serialized_start=2900
-  _globals['_SHIPMENTS']._serialized_end=3467
+  _globals['_CREATESHIPMENTSREQUEST']._serialized_start=1097
+  _globals['_CREATESHIPMENTSREQUEST']._serialized_end=1175
+  _globals['_CREATESHIPMENTSREPLY']._serialized_start=1177
+  _globals['_CREATESHIPMENTSREPLY']._serialized_end=1253
+  _globals['_CREATESHIPMENTOUTCOME']._serialized_start=1255
+  _globals['_CREATESHIPMENTOUTCOME']._serialized_end=1381
+  _globals['_CREATESHIPMENTREQUEST']._serialized_start=1384
+  _globals['_CREATESHIPMENTREQUEST']._serialized_end=1778
+  _globals['_CREATESHIPMENTREPLY']._serialized_start=1780
+  _globals['_CREATESHIPMENTREPLY']._serialized_end=1860
+  _globals['_CANCELSHIPMENTREQUEST']._serialized_start=1862
+  _globals['_CANCELSHIPMENTREQUEST']._serialized_end=1966
+  _globals['_DISPATCHSHIPMENTREQUEST']._serialized_start=1968
+  _globals['_DISPATCHSHIPMENTREQUEST']._serialized_end=2074
+  _globals['_SHIPMENTREPLY']._serialized_start=2076
+  _globals['_SHIPMENTREPLY']._serialized_end=2150
+  _globals['_GETSHIPMENTREQUEST']._serialized_start=2152
+  _globals['_GETSHIPMENTREQUEST']._serialized_end=2203
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_start=2206
+  _globals['_LISTSHIPMENTSREQUEST']._serialized_end=2395
+  _globals['_LISTSHIPMENTSREPLY']._serialized_start=2397
+  _globals['_LISTSHIPMENTSREPLY']._serialized_end=2477
+  _globals['_GETLABELREQUEST']._serialized_start=2479
+  _globals['_GETLABELREQUEST']._serialized_end=2593
+  _globals['_LABEL']._serialized_start=2595
+  _globals['_LABEL']._serialized_end=2657
+  _globals['_SHIPMENTS']._serialized_start=3221
+  _globals['_SHIPMENTS']._serialized_end=3791
 # @@protoc_insertion_point(module_scope)

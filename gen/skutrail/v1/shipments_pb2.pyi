@@ -129,8 +129,28 @@ class Shipment(_message.Message):
     version: int
     def __init__(self, id: _Optional[str] = ..., status: _Optional[_Union[ShipmentStatus, str]] = ..., label_url: _Optional[str] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ..., carrier: _Optional[str] = ..., service: _Optional[str] = ..., allocations: _Optional[_Iterable[_Union[_inventory_pb2.HeldLine, _Mapping]]] = ..., parcels: _Optional[_Iterable[_Union[Parcel, _Mapping]]] = ..., error: _Optional[_Union[ShipmentError, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ...) -> None: ...
 
+class CreateShipmentsRequest(_message.Message):
+    __slots__ = ("requests",)
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    requests: _containers.RepeatedCompositeFieldContainer[CreateShipmentRequest]
+    def __init__(self, requests: _Optional[_Iterable[_Union[CreateShipmentRequest, _Mapping]]] = ...) -> None: ...
+
+class CreateShipmentsReply(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[CreateShipmentOutcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[CreateShipmentOutcome, _Mapping]]] = ...) -> None: ...
+
+class CreateShipmentOutcome(_message.Message):
+    __slots__ = ("created", "refusal")
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    created: CreateShipmentReply
+    refusal: _common_pb2.Fault
+    def __init__(self, created: _Optional[_Union[CreateShipmentReply, _Mapping]] = ..., refusal: _Optional[_Union[_common_pb2.Fault, _Mapping]] = ...) -> None: ...
+
 class CreateShipmentRequest(_message.Message):
-    __slots__ = ("tenant_id", "idempotency", "order_id", "ship_to", "line_items", "carrier_hint", "allocation", "priority", "hold_expires_at")
+    __slots__ = ("tenant_id", "idempotency", "order_id", "ship_to", "line_items", "carrier_hint", "allocation", "priority", "hold_expires_at", "cause")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +160,7 @@ class CreateShipmentRequest(_message.Message):
     ALLOCATION_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
     tenant_id: str
     idempotency: _common_pb2.IdempotencyKey
     order_id: str
@@ -149,7 +170,8 @@ class CreateShipmentRequest(_message.Message):
     allocation: _inventory_pb2.AllocationPolicy
     priority: int
     hold_expires_at: _timestamp_pb2.Timestamp
-    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ..., allocation: _Optional[_Union[_inventory_pb2.AllocationPolicy, str]] = ..., priority: _Optional[int] = ..., hold_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    cause: _inventory_pb2.Cause
+    def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ..., order_id: _Optional[str] = ..., ship_to: _Optional[_Union[Address, _Mapping]] = ..., line_items: _Optional[_Iterable[_Union[_inventory_pb2.StockLine, _Mapping]]] = ..., carrier_hint: _Optional[str] = ..., allocation: _Optional[_Union[_inventory_pb2.AllocationPolicy, str]] = ..., priority: _Optional[int] = ..., hold_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[_Union[_inventory_pb2.Cause, _Mapping]] = ...) -> None: ...
 
 class CreateShipmentReply(_message.Message):
     __slots__ = ("shipment", "replayed")

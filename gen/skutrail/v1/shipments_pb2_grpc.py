@@ -36,10 +36,10 @@ class ShipmentsStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.CreateShipment = channel.unary_unary(
-                '/skutrail.v1.Shipments/CreateShipment',
-                request_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.SerializeToString,
-                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.FromString,
+        self.CreateShipments = channel.unary_unary(
+                '/skutrail.v1.Shipments/CreateShipments',
+                request_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsReply.FromString,
                 _registered_method=True)
         self.CancelShipment = channel.unary_unary(
                 '/skutrail.v1.Shipments/CancelShipment',
@@ -77,8 +77,8 @@ class ShipmentsServicer:
     """Shipments: from the request to the label.
     """
 
-    def CreateShipment(self, request, context):
-        """Records the request and answers `queued` at once; stock and label follow by events.
+    def CreateShipments(self, request, context):
+        """Records what is asked for and answers `queued` at once, one outcome each, in order; stock and label follow by events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,10 +130,10 @@ class ShipmentsServicer:
 
 def add_ShipmentsServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'CreateShipment': grpc.unary_unary_rpc_method_handler(
-                    servicer.CreateShipment,
-                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.FromString,
-                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.SerializeToString,
+            'CreateShipments': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateShipments,
+                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsReply.SerializeToString,
             ),
             'CancelShipment': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelShipment,
@@ -178,7 +178,7 @@ class Shipments:
     """
 
     @staticmethod
-    def CreateShipment(request,
+    def CreateShipments(request,
             target,
             options=(),
             channel_credentials=None,
@@ -191,9 +191,9 @@ class Shipments:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/skutrail.v1.Shipments/CreateShipment',
-            skutrail_dot_v1_dot_shipments__pb2.CreateShipmentRequest.SerializeToString,
-            skutrail_dot_v1_dot_shipments__pb2.CreateShipmentReply.FromString,
+            '/skutrail.v1.Shipments/CreateShipments',
+            skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsRequest.SerializeToString,
+            skutrail_dot_v1_dot_shipments__pb2.CreateShipmentsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,8 +34,8 @@ class ShipmentsStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ShipmentsAsyncStub: ...
-    CreateShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]
-    """Records the request and answers `queued` at once; stock and label follow by events."""
+    CreateShipments: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentsRequest, _shipments_pb2.CreateShipmentsReply]
+    """Records what is asked for and answers `queued` at once, one outcome each, in order; stock and label follow by events."""
     CancelShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]
     """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
     left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
@@ -57,8 +57,8 @@ class ShipmentsAsyncStub(ShipmentsStub):
     """Shipments: from the request to the label."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentRequest, _shipments_pb2.CreateShipmentReply]  # type: ignore[assignment]
-    """Records the request and answers `queued` at once; stock and label follow by events."""
+    CreateShipments: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CreateShipmentsRequest, _shipments_pb2.CreateShipmentsReply]  # type: ignore[assignment]
+    """Records what is asked for and answers `queued` at once, one outcome each, in order; stock and label follow by events."""
     CancelShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.CancelShipmentRequest, _shipments_pb2.ShipmentReply]  # type: ignore[assignment]
     """Gives back what the shipment holds, and its labels to the carrier. Idempotent; refused with invalid_state once it has
     left or failed. Inventory decides: where it cannot be reached the answer is unavailable, the wish stays written down,
@@ -79,12 +79,12 @@ class ShipmentsServicer(metaclass=_abc_1.ABCMeta):
     """Shipments: from the request to the label."""
 
     @_abc_1.abstractmethod
-    def CreateShipment(
+    def CreateShipments(
         self,
-        request: _shipments_pb2.CreateShipmentRequest,
+        request: _shipments_pb2.CreateShipmentsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_shipments_pb2.CreateShipmentReply, _abc.Awaitable[_shipments_pb2.CreateShipmentReply]]:
-        """Records the request and answers `queued` at once; stock and label follow by events."""
+    ) -> _typing.Union[_shipments_pb2.CreateShipmentsReply, _abc.Awaitable[_shipments_pb2.CreateShipmentsReply]]:
+        """Records what is asked for and answers `queued` at once, one outcome each, in order; stock and label follow by events."""
 
     @_abc_1.abstractmethod
     def CancelShipment(
