@@ -127,6 +127,7 @@ class Consumer:
                 await self._end(message, [troubles[event.id] for event in of_message if event.id in troubles])
             return
         for place, message in enumerate(messages):
+            await _go_on_with(messages[place:])  # each has its full time from when it begins
             await self._settle(message, messages[place + 1 :])
 
     async def _hand_over(self, events: Sequence[events_pb2.Event]) -> Mapping[str, str]:
@@ -147,7 +148,6 @@ class Consumer:
 
         Of a bundle that comes again, those that had their effect have it no second time. Those `behind` wait for it.
         """
-        await _go_on_with(behind)
         deliveries = message.metadata.num_delivered
         try:
             events = self._events_of_ours(message)

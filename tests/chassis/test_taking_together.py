@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from chassis.consumer import WORKERS_TOGETHER, Consumer, SomeLater, Together
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
@@ -83,6 +85,33 @@ async def test_where_many_are_tried_alone_those_behind_do_not_come_to_somebody_e
         await until(lambda: all_acked(lane, spec))
 
     assert Counter(alone.seen) == {event.id: 1 for event in announced}
+
+
+@pytest.mark.parametrize(("count", "fails_late"), [(3, False), (1, True)], ids=["at once", "late"])
+async def test_what_is_tried_alone_has_its_full_time_however_long_it_waited(
+    database: Database, lane: Lane, count: int, fails_late: bool
+) -> None:
+    work_s = SOON.total_seconds() * 0.7  # alone within the time of an ack, and beyond it with the wait
+    handed_over: list[str] = []
+
+    async def fail(events: Sequence[events_pb2.Event]) -> None:
+        handed_over.extend(event.id for event in events)
+        if fails_late:
+            await asyncio.sleep(work_s)
+        raise ZeroDivisionError
+
+    async def take_time(_: events_pb2.Event) -> None:
+        await asyncio.sleep(work_s)
+
+    spec, alone = lane.consumer(ack_wait=SOON), Reader(take_time)
+    announced = [an_event(lane.type()) for _ in range(count)]
+    await lane.declare(spec)
+    await lane.publish(*announced)
+
+    async with consuming_together(lane, spec, alone, fail, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert Counter(handed_over) == Counter(alone.seen) == {event.id: 1 for event in announced}
 
 
 async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(database: Database, lane: Lane) -> None:
