@@ -140,12 +140,13 @@ class LabelSteps:
         return found
 
     async def _find(self, task: LabelTask, shows_until: datetime) -> Label | None:
-        """Until `shows_until` a label that is not found is not known to be none."""
+        """A label that is not found is not known to be none, where it was asked for before `shows_until`."""
+        asked_at = self.clock()  # the answer may be as old
         try:
             found = await self.carrier.find_by_reference(task.parcel.reference)
         except CarrierFailure as trouble:  # not asked is not the same as not bought
             raise OutcomeUnknown(trouble.message) from trouble
-        if found is None and self.clock() < shows_until:
+        if found is None and asked_at < shows_until:
             raise OutcomeUnknown("The carrier does not know the label yet.")
         return found
 
