@@ -106,7 +106,7 @@ class LabelSteps:
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], keys: Sequence[ShipmentKey]) -> Begun:
         lease = self.carrier.answers_within + LEASE_MARGIN
         return await self._commit(
-            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, now=self.clock())
+            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, clock=self.clock)
         )
 
     async def _find_or_buy(self, task: LabelTask) -> Label | CarrierFailure:
@@ -118,7 +118,7 @@ class LabelSteps:
             found = await _answer(self._find(task, task.sent_at + shows_within), ends_at_s)
             if found is not None:
                 return found
-            await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
+            await self._commit(lambda p: labeling.send_again(p, task, self.clock))
             failpoints.reach("shipments.sent_again")
         return await _answer(self._buy(task), ends_at_s)
 
@@ -153,7 +153,7 @@ class LabelSteps:
     async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
             lambda p: labeling.settle_purchases(
-                p, ended, sells_within=self._sells_within, announcer=self.announcer, now=self.clock()
+                p, ended, sells_within=self._sells_within, announcer=self.announcer, clock=self.clock
             )
         )
         failpoints.reach("shipments.purchase_settled")
@@ -166,7 +166,7 @@ class LabelSteps:
 
     async def _settle_voids(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
-            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, now=self.clock())
+            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, clock=self.clock)
         )
         if any(one.task.is_void for one in ended):
             failpoints.reach("shipments.void_settled")

@@ -184,7 +184,7 @@ class Shipments:
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], shipment: Shipment) -> LabelTask:
         keys = [(self.tenant_id, shipment.id)]
         begun = await self.database.run_pipelined(
-            lambda p: begin(p, keys, new_id=new_id, lease=LEASE, announcer=ANNOUNCER, now=self.clock())
+            lambda p: begin(p, keys, new_id=new_id, lease=LEASE, announcer=ANNOUNCER, clock=self.clock)
         )
         return begun.tasks[0]
 
@@ -195,7 +195,7 @@ class Shipments:
         outcome: Label | CarrierFailure | None,
     ) -> Settled:
         ended = [Ended(task, outcome)]
-        [settled] = await self.database.run_pipelined(lambda p: settle(p, ended, announcer=ANNOUNCER, now=self.clock()))
+        [settled] = await self.database.run_pipelined(lambda p: settle(p, ended, announcer=ANNOUNCER, clock=self.clock))
         return settled
 
     async def buy(self, shipment: Shipment) -> None:
