@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from chassis import failpoints
 from chassis.clock import Clock
-from chassis.consumer import RetryLater
+from chassis.consumer import RetryLater, Trouble
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.ids import IdMaker
@@ -48,9 +48,11 @@ SETTLE_EVERY_S = 0.1
 # What has not begun by then comes again. With a carrier's time, and a commit before it and after it, it must stay below
 # what a consumer lets (80 % of its ack_wait).
 BEGIN_WITHIN_S = 1.5
+# No trouble at all: whoever has many parcels gets on with each go.
+MORE_TO_BEGIN = Trouble("more than fits in one go", delay_s=0.1)
 
-Left = Mapping[ShipmentKey, str]
-"""The shipments that must be taken up again, and why."""
+Left = Mapping[ShipmentKey, Trouble]
+"""The shipments that must be taken up again, why, and when."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +217,7 @@ class _Round:
         self._wanted = list(dict.fromkeys(keys))
         self._asked: dict[_Answer, LabelTask] = {}
         self._late_at_s: dict[_Answer, float] = {}
-        self._left: dict[ShipmentKey, str] = {}
+        self._left: dict[ShipmentKey, Trouble] = {}
         self._broken: list[Exception] = []
         self._begins_until_s = asyncio.get_running_loop().time() + BEGIN_WITHIN_S
 
@@ -240,7 +242,7 @@ class _Round:
         if not some:
             return
         if asyncio.get_running_loop().time() > self._begins_until_s:
-            self._left.update(dict.fromkeys([*some, *self._wanted], "more than fits in one go"))
+            self._left.update(dict.fromkeys([*some, *self._wanted], MORE_TO_BEGIN))
             self._wanted = []
             return
         try:
@@ -249,7 +251,7 @@ class _Round:
             self._broken.append(error)
             self._wanted = []
             return
-        self._left.update(dict.fromkeys(begun.leased, "somebody is at the label"))
+        self._left.update(dict.fromkeys(begun.leased, Trouble("somebody is at the label")))
         asked = {asyncio.create_task(self._work.ask(task)): task for task in begun.tasks}
         self._asked.update(asked)
         self._late_at_s.update(dict.fromkeys(asked, asyncio.get_running_loop().time() + LATE_AFTER_S))
@@ -264,8 +266,8 @@ class _Round:
             task = self._asked.pop(asked)
             try:
                 ended.append(Ended(task, asked.result()))
-            except RetryLater as trouble:
-                self._left[task.key] = str(trouble)
+            except RetryLater as later:
+                self._left[task.key] = later.trouble
             except Exception as error:  # noqa: BLE001 - its neighbours go on
                 self._broken.append(error)
         if ended:
@@ -277,7 +279,7 @@ class _Round:
         for asked, task in list(self._asked.items()):
             if self._late_at_s[asked] <= now_s and not asked.done() and self._stragglers.has_room:
                 del self._asked[asked]
-                self._left[task.key] = "the carrier takes its time"
+                self._left[task.key] = Trouble("the carrier takes its time")
                 self._stragglers.take(_see_through(self._work, task, asked, self._stragglers))
 
     async def _write_down(self, ended: Sequence[Ended]) -> None:
@@ -299,7 +301,7 @@ class _Round:
         if self._work.next_parcel(shipment) is None:
             return
         if _is_trouble(ended.outcome):
-            self._left[ended.task.key] = _code(ended.outcome)
+            self._left[ended.task.key] = Trouble(_code(ended.outcome))
         else:
             self._wanted.append(ended.task.key)
 

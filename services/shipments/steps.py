@@ -160,8 +160,8 @@ class Steps:
 
 
 def _come_again(left: Left) -> None:
-    for cause in left.values():
-        raise RetryLater(cause)
+    for trouble in left.values():
+        raise RetryLater(trouble.cause, trouble.delay_s)
 
 
 def stock_request(shipment: Shipment) -> inventory_pb2.StockRequest:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chassis.consumer import WORKERS_TOGETHER, Consumer, SomeLater, Together
+from chassis.consumer import WORKERS_TOGETHER, Consumer, SomeLater, Together, Trouble
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
 from skutrail.v1 import events_pb2
@@ -121,7 +121,7 @@ async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(da
     async def take(events: Sequence[events_pb2.Event]) -> None:
         calls.append([event.id for event in events])
         if sum(troubled.id in call for call in calls) == 1 and troubled.id in calls[-1]:
-            raise SomeLater({troubled.id: "a carrier is away"})
+            raise SomeLater({troubled.id: Trouble("a carrier is away")})
 
     spec, alone = lane.consumer(), Reader()
     await lane.declare(spec)
@@ -136,3 +136,23 @@ async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(da
         **{event.id: 1 for event in served},
     }
     assert alone.seen == []
+
+
+async def test_what_only_takes_several_goes_comes_again_as_soon_as_it_says(database: Database, lane: Lane) -> None:
+    goes: list[list[str]] = []
+    long, slow = an_event(lane.type()), an_event(lane.type())
+
+    async def take(events: Sequence[events_pb2.Event]) -> None:
+        goes.append([event.id for event in events])
+        if len(goes) < 10:
+            raise SomeLater({long.id: Trouble("more to do", delay_s=0.01), slow.id: Trouble("a carrier is away")})
+
+    spec, alone = lane.consumer(), Reader()
+    await lane.declare(spec)
+    await lane.publish_raw(a_bundle(slow, long))
+
+    async with consuming_together(lane, spec, alone, take, database):
+        # With delays that grow the fifth would come after six seconds.
+        await until(lambda: all_acked(lane, spec), within_s=6)
+
+    assert goes == [[slow.id, long.id]] * 10
