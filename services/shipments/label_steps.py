@@ -63,17 +63,18 @@ class LabelSteps:
     clock: Clock
     new_id: IdMaker
     nudge: Callable[[], None]
-    stragglers: Stragglers
+    late_purchases: Stragglers
+    late_voids: Stragglers
 
     async def buy_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Buys what labels of shipments are missing, one after the other of each."""
         purchases = _Work(self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel)
-        return await _Round(purchases, keys, self.stragglers).run()
+        return await _Round(purchases, keys, self.late_purchases).run()
 
     async def void_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Gives back the labels of shipments that serve nobody, one after the other of each."""
         voids = _Work(self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
-        return await _Round(voids, keys, self.stragglers).run()
+        return await _Round(voids, keys, self.late_voids).run()
 
     async def track(self, parcel: Parcel) -> Tracking:
         """Raises RetryLater when the carrier cannot tell."""

@@ -79,8 +79,9 @@ class Shipments:
     tenant_id: str
     clock: Clock
     carrier: ScriptedCarrier
-    stragglers: Stragglers = field(default_factory=lambda: Stragglers(at_most=0))
+    late_purchases: Stragglers = field(default_factory=lambda: Stragglers("purchases", at_most=0))
     """Nobody: whoever asks for a label waits for it, unless a test says otherwise."""
+    late_voids: Stragglers = field(default_factory=lambda: Stragglers("voids", at_most=0))
 
     @property
     def steps(self) -> Steps:
@@ -95,7 +96,8 @@ class Shipments:
             clock=self.clock,
             new_id=new_id,
             nudge=lambda: None,
-            stragglers=self.stragglers,
+            late_purchases=self.late_purchases,
+            late_voids=self.late_voids,
         )
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:

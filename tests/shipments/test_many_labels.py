@@ -131,13 +131,15 @@ async def test_whoever_has_an_answer_does_not_wait_for_who_has_none(shipments: S
 @asynccontextmanager
 async def taking_stragglers(shipments: Shipments, at_most: int = STRAGGLERS_MAX) -> AsyncIterator[asyncio.Task[None]]:
     """With room for whom the carrier lets wait; cut off at the end."""
-    shipments.stragglers = Stragglers(at_most)
-    running = asyncio.create_task(shipments.stragglers.run())
+    shipments.late_purchases, shipments.late_voids = Stragglers("purchases", at_most), Stragglers("voids", at_most)
+    running = asyncio.create_task(shipments.late_purchases.run())
+    running_voids = asyncio.create_task(shipments.late_voids.run())
     try:
         yield running
     finally:
         running.cancel()
-        await asyncio.wait([running])
+        running_voids.cancel()
+        await asyncio.wait([running, running_voids])
 
 
 async def test_one_whom_the_carrier_lets_wait_is_seen_through_while_nobody_waits_for_it(shipments: Shipments) -> None:
@@ -185,6 +187,20 @@ async def test_only_so_many_are_let_go_and_the_others_waited_for(shipments: Ship
     assert Counter(left.values()) == {"the carrier takes its time": 1, "carrier_outcome_unknown": 2}
 
 
+async def test_labels_that_are_slowly_taken_back_take_no_purchases_place(shipments: Shipments) -> None:
+    bought, silent = await allocated(shipments, 2)
+    await buy(shipments, [bought])
+    await shipments.end(bought)
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.void_gate = asyncio.Event()
+    carrier.silent_for = frozenset({f"{silent.id}-1"})
+
+    async with taking_stragglers(shipments, at_most=1), asyncio.timeout(10):
+        assert await void(shipments, [bought]) == {key(bought): "the carrier takes its time"}
+        assert await buy(shipments, [silent]) == {key(silent): "the carrier takes its time"}
+
+
 async def test_who_is_let_wait_when_the_process_stops_is_written_down_before_it_ends(shipments: Shipments) -> None:
     first, second = await allocated(shipments, 2)
     shipments.carrier = carrier = Busy()
@@ -193,7 +209,7 @@ async def test_who_is_let_wait_when_the_process_stops_is_written_down_before_it_
 
     async with taking_stragglers(shipments) as running:
         await buy(shipments, [first])
-        shipments.stragglers.stop()
+        shipments.late_purchases.stop()
         assert await buy(shipments, [second]) == {}
         assert not running.done()
         carrier.speaks.set()
