@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import nats.errors
@@ -40,17 +41,33 @@ RETRY_DELAY_MAX_S = 30.0
 ERROR_LENGTH_MAX = 2_000
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Why an event must come again, and when."""
+
+    cause: str
+    delay_s: float | None = None
+    """By default longer each time. What gets on, and only takes several goes, need not wait."""
+
+    def waits_s(self, deliveries: int) -> float:
+        return min(0.2 * 2 ** min(deliveries, 10), RETRY_DELAY_MAX_S) if self.delay_s is None else self.delay_s
+
+
 class RetryLater(Exception):
     """A handler met trouble that time heals: the event comes again, without ever being parked."""
 
+    def __init__(self, cause: str, delay_s: float | None = None) -> None:
+        super().__init__(cause)
+        self.trouble = Trouble(cause, delay_s)
+
 
 class SomeLater(Exception):
-    """Of events that were handed over together these met trouble that time heals: {event id: trouble}.
+    """Of events that were handed over together these met trouble that time heals, by the event's id.
 
     All others were handled.
     """
 
-    def __init__(self, troubles: Mapping[str, str]) -> None:
+    def __init__(self, troubles: Mapping[str, Trouble]) -> None:
         super().__init__(f"{len(troubles)} come again")
         self.troubles = troubles
 
@@ -109,7 +126,7 @@ class Consumer:
                 await pause(RETRY_S * random.uniform(0.5, 1.5), unless=self._stopping)  # noqa: S311 - jitter, not a secret
 
     async def _settle_together(self, messages: Sequence[Msg]) -> None:
-        troubles: dict[str, str] = {}
+        troubles: dict[str, Trouble] = {}
         try:
             carried = [self._events_of_ours(message) for message in messages]
             events = [event for of_message in carried for event in of_message]
@@ -127,9 +144,10 @@ class Consumer:
                 await self._end(message, [troubles[event.id] for event in of_message if event.id in troubles])
             return
         for place, message in enumerate(messages):
+            await _go_on_with(messages[place:])  # each has its full time from when it begins
             await self._settle(message, messages[place + 1 :])
 
-    async def _hand_over(self, events: Sequence[events_pb2.Event]) -> Mapping[str, str]:
+    async def _hand_over(self, events: Sequence[events_pb2.Event]) -> Mapping[str, Trouble]:
         """The trouble of those that must come again, by the event's id."""
         assert self._together is not None
         if not events:
@@ -143,29 +161,28 @@ class Consumer:
         return {}
 
     async def _settle(self, message: Msg, behind: Sequence[Msg] = ()) -> None:
-        """Ack after the effects are committed; nak with a growing delay on trouble; park what stays broken.
+        """Ack after the effects are committed; nak with a delay on trouble; park what stays broken.
 
         Of a bundle that comes again, those that had their effect have it no second time. Those `behind` wait for it.
         """
-        await _go_on_with(behind)
         deliveries = message.metadata.num_delivered
+        troubles = []
         try:
             events = self._events_of_ours(message)
         except DecodeError as error:
-            trouble = await self._park_or_retry(message, None, deliveries, error)
+            troubles.append(await self._park_or_retry(message, None, deliveries, error))
         else:
             # All of them, before the first trouble sends the message back: none waits for its neighbour.
-            trouble = None
             for event in events:
-                trouble = await self._try(message, event, deliveries) or trouble
+                troubles.append(await self._try(message, event, deliveries))
                 if len(events) > 1:
                     await _go_on_with([message, *behind])
-        await self._end(message, [trouble] if trouble else [])
+        await self._end(message, [trouble for trouble in troubles if trouble])
 
-    async def _end(self, message: Msg, troubles: Sequence[str]) -> None:
+    async def _end(self, message: Msg, troubles: Sequence[Trouble]) -> None:
         """Its effects are committed, or trouble sends it back."""
         if troubles:
-            await _again(message, message.metadata.num_delivered, troubles[0])
+            await _again(message, troubles)
         else:
             failpoints.reach(f"{self._spec.name}.handled")
             await message.ack()
@@ -175,20 +192,20 @@ class Consumer:
             return []
         return [event for event in outbox.events_in(message.data) if event.type in self._handlers]
 
-    async def _try(self, message: Msg, event: events_pb2.Event, deliveries: int) -> str | None:
+    async def _try(self, message: Msg, event: events_pb2.Event, deliveries: int) -> Trouble | None:
         """None once the event is handled, or parked; else the trouble for which it must come again."""
         try:
             await self._handle(event)
-        except RetryLater as trouble:
-            return str(trouble) or "later"
+        except RetryLater as later:
+            return later.trouble
         except asyncio.CancelledError:
             # A call inside the handler was given up. It would end this worker, and nobody would notice.
             if _is_being_cancelled():
                 raise
-            return "canceled"
+            return Trouble("canceled")
         except Fault as fault:
             if fault.kind.is_retryable:
-                return fault.code
+                return Trouble(fault.code)
             return await self._park_or_retry(message, event, deliveries, fault)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, its neighbours go on
             return await self._park_or_retry(message, event, deliveries, error)
@@ -206,15 +223,15 @@ class Consumer:
 
     async def _park_or_retry(
         self, message: Msg, event: events_pb2.Event | None, deliveries: int, error: Exception
-    ) -> str | None:
+    ) -> Trouble | None:
         if isinstance(error, TimeoutError) or deliveries < POISON_DELIVERIES_MAX:
             log.warning("event.failed", consumer=self._spec.name, subject=message.subject, exc_info=error)
-            return type(error).__name__
+            return Trouble(type(error).__name__)
         try:
             await self._park(message, event, error)
         except Exception:  # noqa: BLE001 - what is not parked stays in the stream, and its neighbours go on
             log.exception("event.not_parked", consumer=self._spec.name, subject=message.subject)
-            return "not parked"
+            return Trouble("not parked")
         return None
 
     async def _park(self, message: Msg, event: events_pb2.Event | None, error: Exception) -> None:
@@ -258,7 +275,10 @@ def _is_being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def _again(message: Msg, deliveries: int, cause: str) -> None:
-    delay_s = min(0.2 * 2 ** min(deliveries, 10), RETRY_DELAY_MAX_S)
-    log.info("event.postponed", subject=message.subject, cause=cause, delay_s=delay_s, deliveries=deliveries)
+async def _again(message: Msg, troubles: Sequence[Trouble]) -> None:
+    """As soon as one of them wants."""
+    deliveries = message.metadata.num_delivered
+    trouble = min(troubles, key=lambda trouble: trouble.waits_s(deliveries))
+    delay_s = trouble.waits_s(deliveries)
+    log.info("event.postponed", subject=message.subject, cause=trouble.cause, delay_s=delay_s, deliveries=deliveries)
     await message.nak(delay=delay_s)

@@ -26,6 +26,7 @@ _STUCK = text("""
         SELECT s.tenant_id, s.id, s.status, least(s.updated_at, (
             SELECT min(began_at) FROM parcel p
             WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id AND s.status = 'allocated'
+                AND p.label_status IN ('purchasing', 'unknown')
         )) AS since
         FROM shipment s WHERE s.status IN ('queued', 'allocated')
     ) s

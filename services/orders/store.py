@@ -39,18 +39,22 @@ _LOCK_ORDERS = text(f"""
     ) o
 """)  # noqa: S608 - constants
 
-# What nothing tells stays as it is, and a row that is so already is left alone.
-_SAVE_ORDERS = text("""
-    UPDATE sales_order AS o
-    SET status = new.status, created_at = COALESCE(new.created_at, o.created_at),
-        updated_at = COALESCE(new.updated_at, o.updated_at)
+# An upsert of rows that are there, for they were added: found by the primary key, whatever the planner thinks of the
+# table. What nothing tells (-infinity) stays as it is, and a row that is so already is left alone. (WHERE true: without
+# it ON would begin the condition of a join.)
+_CREATED = "COALESCE(NULLIF(excluded.created_at, '-infinity'), o.created_at)"
+_UPDATED = "COALESCE(NULLIF(excluded.updated_at, '-infinity'), o.updated_at)"
+_SAVE_ORDERS = text(f"""
+    INSERT INTO sales_order AS o (tenant_id, id, status, created_at, updated_at)
+    SELECT tenant_id, id, status, COALESCE(created_at, '-infinity'), COALESCE(updated_at, '-infinity')
     FROM unnest(CAST(:tenants AS text[]), CAST(:orders AS text[]), CAST(:statuses AS smallint[]),
         CAST(:created AS timestamptz[]), CAST(:updated AS timestamptz[]))
         AS new (tenant_id, id, status, created_at, updated_at)
-    WHERE o.tenant_id = new.tenant_id AND o.id = new.id
-        AND (o.status, o.created_at, o.updated_at) IS DISTINCT FROM
-            (new.status, COALESCE(new.created_at, o.created_at), COALESCE(new.updated_at, o.updated_at))
-""")
+    WHERE true
+    ON CONFLICT (tenant_id, id) DO UPDATE
+        SET status = excluded.status, created_at = {_CREATED}, updated_at = {_UPDATED}
+        WHERE (o.status, o.created_at, o.updated_at) IS DISTINCT FROM (excluded.status, {_CREATED}, {_UPDATED})
+""")  # noqa: S608 - constants
 
 _COLUMNS = """
     version, status, warehouses, qtys, lines_version, skus, ordered, held, created_at, told_at, is_hearsay

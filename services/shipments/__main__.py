@@ -56,7 +56,13 @@ async def wire(settings: Settings, resources: Resources) -> Service:
     return Service(
         add_servicer=lambda grpc_server: shipments_pb2_grpc.add_ShipmentsServicer_to_server(server, grpc_server),
         service_name=SERVICE_NAME,
-        workers=[writer, *listener.consumers(resources.nats, database, steps), sweeper, steps.stragglers],
+        workers=[
+            writer,
+            *listener.consumers(resources.nats, database, steps),
+            sweeper,
+            steps.late_purchases,
+            steps.late_voids,
+        ],
         close=[carrier.close, inventory.close],
     )
 

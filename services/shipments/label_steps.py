@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from chassis import failpoints
 from chassis.clock import Clock
-from chassis.consumer import RetryLater
+from chassis.consumer import RetryLater, Trouble
 from chassis.database import Database
 from chassis.errors import Fault
 from chassis.ids import IdMaker
@@ -48,9 +48,11 @@ SETTLE_EVERY_S = 0.1
 # What has not begun by then comes again. With a carrier's time, and a commit before it and after it, it must stay below
 # what a consumer lets (80 % of its ack_wait).
 BEGIN_WITHIN_S = 1.5
+# No trouble at all: whoever has many parcels gets on with each go.
+MORE_TO_BEGIN = Trouble("more than fits in one go", delay_s=0.1)
 
-Left = Mapping[ShipmentKey, str]
-"""The shipments that must be taken up again, and why."""
+Left = Mapping[ShipmentKey, Trouble]
+"""The shipments that must be taken up again, why, and when."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,18 @@ class LabelSteps:
     clock: Clock
     new_id: IdMaker
     nudge: Callable[[], None]
-    stragglers: Stragglers
+    late_purchases: Stragglers
+    late_voids: Stragglers
 
     async def buy_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Buys what labels of shipments are missing, one after the other of each."""
         purchases = _Work(self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel)
-        return await _Round(purchases, keys, self.stragglers).run()
+        return await _Round(purchases, keys, self.late_purchases).run()
 
     async def void_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Gives back the labels of shipments that serve nobody, one after the other of each."""
         voids = _Work(self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
-        return await _Round(voids, keys, self.stragglers).run()
+        return await _Round(voids, keys, self.late_voids).run()
 
     async def track(self, parcel: Parcel) -> Tracking:
         """Raises RetryLater when the carrier cannot tell."""
@@ -106,7 +109,7 @@ class LabelSteps:
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], keys: Sequence[ShipmentKey]) -> Begun:
         lease = self.carrier.answers_within + LEASE_MARGIN
         return await self._commit(
-            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, now=self.clock())
+            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, clock=self.clock)
         )
 
     async def _find_or_buy(self, task: LabelTask) -> Label | CarrierFailure:
@@ -118,7 +121,7 @@ class LabelSteps:
             found = await _answer(self._find(task, task.sent_at + shows_within), ends_at_s)
             if found is not None:
                 return found
-            await self._commit(lambda p: labeling.send_again(p, task, self.clock()))
+            await self._commit(lambda p: labeling.send_again(p, task, self.clock))
             failpoints.reach("shipments.sent_again")
         return await _answer(self._buy(task), ends_at_s)
 
@@ -140,19 +143,20 @@ class LabelSteps:
         return found
 
     async def _find(self, task: LabelTask, shows_until: datetime) -> Label | None:
-        """Until `shows_until` a label that is not found is not known to be none."""
+        """A label that is not found is not known to be none, where it was asked for before `shows_until`."""
+        asked_at = self.clock()  # the answer may be as old
         try:
             found = await self.carrier.find_by_reference(task.parcel.reference)
         except CarrierFailure as trouble:  # not asked is not the same as not bought
             raise OutcomeUnknown(trouble.message) from trouble
-        if found is None and self.clock() < shows_until:
+        if found is None and asked_at < shows_until:
             raise OutcomeUnknown("The carrier does not know the label yet.")
         return found
 
     async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
             lambda p: labeling.settle_purchases(
-                p, ended, sells_within=self._sells_within, announcer=self.announcer, now=self.clock()
+                p, ended, sells_within=self._sells_within, announcer=self.announcer, clock=self.clock
             )
         )
         failpoints.reach("shipments.purchase_settled")
@@ -165,7 +169,7 @@ class LabelSteps:
 
     async def _settle_voids(self, ended: Sequence[Ended]) -> Sequence[Settled]:
         settled = await self._commit(
-            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, now=self.clock())
+            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, clock=self.clock)
         )
         if any(one.task.is_void for one in ended):
             failpoints.reach("shipments.void_settled")
@@ -214,7 +218,7 @@ class _Round:
         self._wanted = list(dict.fromkeys(keys))
         self._asked: dict[_Answer, LabelTask] = {}
         self._late_at_s: dict[_Answer, float] = {}
-        self._left: dict[ShipmentKey, str] = {}
+        self._left: dict[ShipmentKey, Trouble] = {}
         self._broken: list[Exception] = []
         self._begins_until_s = asyncio.get_running_loop().time() + BEGIN_WITHIN_S
 
@@ -239,7 +243,7 @@ class _Round:
         if not some:
             return
         if asyncio.get_running_loop().time() > self._begins_until_s:
-            self._left.update(dict.fromkeys([*some, *self._wanted], "more than fits in one go"))
+            self._left.update(dict.fromkeys([*some, *self._wanted], MORE_TO_BEGIN))
             self._wanted = []
             return
         try:
@@ -248,7 +252,7 @@ class _Round:
             self._broken.append(error)
             self._wanted = []
             return
-        self._left.update(dict.fromkeys(begun.leased, "somebody is at the label"))
+        self._left.update(dict.fromkeys(begun.leased, Trouble("somebody is at the label")))
         asked = {asyncio.create_task(self._work.ask(task)): task for task in begun.tasks}
         self._asked.update(asked)
         self._late_at_s.update(dict.fromkeys(asked, asyncio.get_running_loop().time() + LATE_AFTER_S))
@@ -263,8 +267,8 @@ class _Round:
             task = self._asked.pop(asked)
             try:
                 ended.append(Ended(task, asked.result()))
-            except RetryLater as trouble:
-                self._left[task.key] = str(trouble)
+            except RetryLater as later:
+                self._left[task.key] = later.trouble
             except Exception as error:  # noqa: BLE001 - its neighbours go on
                 self._broken.append(error)
         if ended:
@@ -276,7 +280,7 @@ class _Round:
         for asked, task in list(self._asked.items()):
             if self._late_at_s[asked] <= now_s and not asked.done() and self._stragglers.has_room:
                 del self._asked[asked]
-                self._left[task.key] = "the carrier takes its time"
+                self._left[task.key] = Trouble("the carrier takes its time")
                 self._stragglers.take(_see_through(self._work, task, asked, self._stragglers))
 
     async def _write_down(self, ended: Sequence[Ended]) -> None:
@@ -298,7 +302,7 @@ class _Round:
         if self._work.next_parcel(shipment) is None:
             return
         if _is_trouble(ended.outcome):
-            self._left[ended.task.key] = _code(ended.outcome)
+            self._left[ended.task.key] = Trouble(_code(ended.outcome))
         else:
             self._wanted.append(ended.task.key)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from chassis import outbox
+from chassis.clock import Clock
 from chassis.consumer import RetryLater
 from chassis.ids import IdMaker
 from chassis.pipeline import Pipeline
@@ -82,21 +83,23 @@ async def begin_purchases(
     new_id: IdMaker,
     lease: timedelta,
     announcer: Announcer,
-    now: datetime,
+    clock: Clock,
 ) -> Begun:
     """Takes the next label to buy of each, under an attempt that is stored before the carrier hears of it."""
-    desk = await _Desk.open(pipeline, keys)
+    desk = await _Desk.open(pipeline, keys, clock)
     tasks, leased = [], []
     for key, shipment in desk.shipments():
         parcel = purchasing.next_parcel(shipment)
         if parcel is None:
             # Stock may have come back to where every label already is.
-            desk.decide(key, purchasing.finish_labels(shipment, now))
-        elif _is_leased(parcel, now):
+            desk.decide(key, purchasing.finish_labels(shipment, desk.now))
+        elif _is_leased(parcel, desk.now):
             leased.append(key)
         else:
             try_id, sent_at = new_id("att"), parcel.attempt.sent_at if parcel.attempt else None
-            begun = purchasing.begin_purchase(shipment, parcel.number, try_id=try_id, leased_until=now + lease, now=now)
+            begun = purchasing.begin_purchase(
+                shipment, parcel.number, try_id=try_id, leased_until=desk.now + lease, now=desk.now
+            )
             desk.decide(key, (begun, []))
             tasks.append(LabelTask(begun, begun.parcel(parcel.number), try_id, sent_at))
     desk.close(announcer)
@@ -110,19 +113,19 @@ async def begin_voids(
     new_id: IdMaker,
     lease: timedelta,
     announcer: Announcer,
-    now: datetime,
+    clock: Clock,
 ) -> Begun:
     """Takes the next label of each that is to be given back, or looked for before it can be."""
-    desk = await _Desk.open(pipeline, keys)
+    desk = await _Desk.open(pipeline, keys, clock)
     tasks, leased = [], []
     for key, shipment in desk.shipments():
         parcel = voiding.next_parcel(shipment)
-        if parcel is not None and _is_leased(parcel, now):
+        if parcel is not None and _is_leased(parcel, desk.now):
             leased.append(key)
         elif parcel is not None:
             try_id = new_id("att")
             begin = voiding.begin_void if parcel.tracking_number is not None else voiding.begin_search
-            begun = begin(shipment, parcel.number, try_id=try_id, leased_until=now + lease, now=now)
+            begun = begin(shipment, parcel.number, try_id=try_id, leased_until=desk.now + lease, now=desk.now)
             desk.decide(key, (begun, []))
             taken = begun.parcel(parcel.number)
             tasks.append(LabelTask(begun, taken, try_id, taken.attempt.sent_at if taken.attempt else None))
@@ -130,40 +133,41 @@ async def begin_voids(
     return Begun(tasks, leased)
 
 
-async def send_again(pipeline: Pipeline, task: LabelTask, now: datetime) -> None:
+async def send_again(pipeline: Pipeline, task: LabelTask, clock: Clock) -> None:
     """Notes that the carrier is told to sell again: it knows of no label. Raises RetryLater if the lease was lost."""
     shipment = (await store.lock(pipeline, [task.key]))[task.key]
     if not purchasing.is_latest_try(shipment, task.parcel.number, task.try_id):
         raise RetryLater("somebody else is at the label")
-    store.tell_changes(pipeline, [(shipment, purchasing.send_again(shipment, task.parcel.number, now))])
+    store.tell_changes(pipeline, [(shipment, purchasing.send_again(shipment, task.parcel.number, clock()))])
 
 
 async def settle_purchases(
-    pipeline: Pipeline, ended: Sequence[Ended], *, sells_within: timedelta, announcer: Announcer, now: datetime
+    pipeline: Pipeline, ended: Sequence[Ended], *, sells_within: timedelta, announcer: Announcer, clock: Clock
 ) -> Sequence[Settled]:
     """Writes down how purchases ended, in their order.
 
     A label is kept whoever brings it, unless there is one: it is paid for. A failure counts from the latest try alone,
     and does not say that nothing was bought while an earlier one may still sell: for `sells_within` after it was sent.
     """
-    return await _settle(pipeline, ended, partial(_settle_purchase, sells_within), announcer, now)
+    return await _settle(pipeline, ended, partial(_settle_purchase, sells_within), announcer, clock)
 
 
 async def settle_voids(
-    pipeline: Pipeline, ended: Sequence[Ended], *, announcer: Announcer, now: datetime
+    pipeline: Pipeline, ended: Sequence[Ended], *, announcer: Announcer, clock: Clock
 ) -> Sequence[Settled]:
     """Writes down how labels were given back, or looked for, in their order.
 
     What the carrier took back is back whoever tells it, and a label that was found is kept. All else counts from the
     latest try alone.
     """
-    return await _settle(pipeline, ended, _settle_void, announcer, now)
+    return await _settle(pipeline, ended, _settle_void, announcer, clock)
 
 
 class _Desk:
     """Locked shipments, what becomes of them, and what is to be told of it."""
 
-    def __init__(self, pipeline: Pipeline, found: dict[ShipmentKey, Shipment]) -> None:
+    def __init__(self, pipeline: Pipeline, found: dict[ShipmentKey, Shipment], now: datetime) -> None:
+        self.now = now
         self._pipeline = pipeline
         self._before = found
         self._after = dict(found)
@@ -171,8 +175,9 @@ class _Desk:
         self._bought: list[BoughtLabel] = []
 
     @classmethod
-    async def open(cls, pipeline: Pipeline, keys: Sequence[ShipmentKey]) -> _Desk:
-        return cls(pipeline, await store.lock(pipeline, keys))
+    async def open(cls, pipeline: Pipeline, keys: Sequence[ShipmentKey], clock: Clock) -> _Desk:
+        found = await store.lock(pipeline, keys)
+        return cls(pipeline, found, clock())  # read under the locks: what waits for them has not begun
 
     def shipments(self) -> Iterator[tuple[ShipmentKey, Shipment]]:
         yield from list(self._after.items())
@@ -195,22 +200,22 @@ class _Desk:
         outbox.tell(self._pipeline, announcer.events(self._announced))
 
 
-_SettleOne = Callable[[_Desk, Ended, datetime], bool]
+_SettleOne = Callable[[_Desk, Ended], bool]
 
 
 async def _settle(
-    pipeline: Pipeline, ended: Sequence[Ended], settle_one: _SettleOne, announcer: Announcer, now: datetime
+    pipeline: Pipeline, ended: Sequence[Ended], settle_one: _SettleOne, announcer: Announcer, clock: Clock
 ) -> Sequence[Settled]:
-    desk = await _Desk.open(pipeline, [one.task.key for one in ended])
-    counted = [settle_one(desk, one, now) for one in ended]
+    desk = await _Desk.open(pipeline, [one.task.key for one in ended], clock)
+    counted = [settle_one(desk, one) for one in ended]
     desk.close(announcer)
     return [Settled(desk[one.task.key], counts) for one, counts in zip(ended, counted, strict=True)]
 
 
-def _settle_purchase(sells_within: timedelta, desk: _Desk, ended: Ended, now: datetime) -> bool:
+def _settle_purchase(sells_within: timedelta, desk: _Desk, ended: Ended) -> bool:
     task, outcome = ended.task, ended.outcome
     if isinstance(outcome, Label):
-        return _keep_label(desk, task, outcome, now)
+        return _keep_label(desk, task, outcome)
     assert outcome is not None
     if not purchasing.is_latest_try(desk[task.key], task.parcel.number, task.try_id):
         return False
@@ -218,7 +223,7 @@ def _settle_purchase(sells_within: timedelta, desk: _Desk, ended: Ended, now: da
     fact = LabelFact.UNCLEAR if is_unclear else LabelFact.NOT_BOUGHT
     give_up_or_put_off = purchasing.fail if isinstance(outcome, CarrierRefused) else purchasing.put_off_purchase
     error = Failure(outcome.code, outcome.message)
-    desk.decide(task.key, give_up_or_put_off(desk[task.key], task.parcel.number, error, fact, now))
+    desk.decide(task.key, give_up_or_put_off(desk[task.key], task.parcel.number, error, fact, desk.now))
     return True
 
 
@@ -228,11 +233,11 @@ def _may_still_be_sold(task: LabelTask, sells_within: timedelta) -> bool:
     return task.sent_at is not None and task.parcel.attempt.tried_at < task.sent_at + sells_within
 
 
-def _settle_void(desk: _Desk, ended: Ended, now: datetime) -> bool:
+def _settle_void(desk: _Desk, ended: Ended) -> bool:
     task, outcome = ended.task, ended.outcome
     shipment, number = desk[task.key], task.parcel.number
     if isinstance(outcome, Label):
-        return _keep_label(desk, task, outcome, now)
+        return _keep_label(desk, task, outcome)
     if task.is_void and shipment.parcel(number).label_status is not LabelStatus.VOIDING:
         return False
     if not (task.is_void and outcome is None) and not purchasing.is_latest_try(shipment, number, task.try_id):
@@ -241,20 +246,20 @@ def _settle_void(desk: _Desk, ended: Ended, now: datetime) -> bool:
         settle = voiding.close_void if task.is_void else voiding.close_search
     else:
         settle = voiding.refuse_void if task.is_void and isinstance(outcome, CarrierRefused) else voiding.put_off
-    desk.decide(task.key, (settle(shipment, number, now), []))
+    desk.decide(task.key, (settle(shipment, number, desk.now), []))
     return True
 
 
-def _keep_label(desk: _Desk, task: LabelTask, label: Label, now: datetime) -> bool:
+def _keep_label(desk: _Desk, task: LabelTask, label: Label) -> bool:
     shipment, number = desk[task.key], task.parcel.number
     if shipment.parcel(number).label_status in purchasing.HAS_OR_HAD_LABEL:
         return False
     sold_by = {"carrier": label.carrier, "service": label.service}
     desk.decide(
         task.key,
-        purchasing.keep_label(shipment, number, tracking_number=label.tracking_number, **sold_by, now=now),
+        purchasing.keep_label(shipment, number, tracking_number=label.tracking_number, **sold_by, now=desk.now),
     )
-    desk.keep(BoughtLabel(*task.key, number, label.content, **sold_by, bought_at=now))
+    desk.keep(BoughtLabel(*task.key, number, label.content, **sold_by, bought_at=desk.now))
     return True
 
 

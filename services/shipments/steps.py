@@ -50,13 +50,21 @@ class Steps:
     new_id: IdMaker
     nudge: Callable[[], None]
     """Tells the relay that there may be something to publish."""
-    stragglers: Stragglers = field(default_factory=Stragglers)
+    late_purchases: Stragglers = field(default_factory=lambda: Stragglers("late_purchases"))
+    late_voids: Stragglers = field(default_factory=lambda: Stragglers("late_voids"))
 
     @property
     def labels(self) -> LabelSteps:
         """The steps that take a carrier."""
         return LabelSteps(
-            self.database, self.carrier, self.announcer, self.clock, self.new_id, self.nudge, self.stragglers
+            self.database,
+            self.carrier,
+            self.announcer,
+            self.clock,
+            self.new_id,
+            self.nudge,
+            self.late_purchases,
+            self.late_voids,
         )
 
     async def allocate(self, tenant_id: str, shipment_id: str) -> None:
@@ -160,8 +168,8 @@ class Steps:
 
 
 def _come_again(left: Left) -> None:
-    for cause in left.values():
-        raise RetryLater(cause)
+    for trouble in left.values():
+        raise RetryLater(trouble.cause, trouble.delay_s)
 
 
 def stock_request(shipment: Shipment) -> inventory_pb2.StockRequest:

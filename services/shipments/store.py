@@ -33,6 +33,8 @@ from services.shipments.domain import (
 
 ShipmentKey = tuple[str, str]  # tenant, id
 Change = tuple[Shipment, Shipment]  # before and after
+Query = tuple[TextClause, Mapping[str, Any]]
+"""A statement and its parameters, for whoever sends it along with others (chassis/pipeline.py)."""
 
 TAKEN_MAX = 50  # by the sweeper, at once
 
@@ -65,12 +67,16 @@ _INSERT = text(f"""
         AS n ({", ".join(_CREATED_WITH)})
 """)  # noqa: S608 - constants
 
+# An upsert of rows that are there, for they are locked: found by the primary key, whatever the planner thinks of the
+# table. Only what stands behind SET changes; what is given for other columns is never stored. (WHERE true: without it
+# ON would begin the condition of a join.)
 _UPDATE = text("""
-    UPDATE shipment s SET status = n.status, carrier = n.carrier, service = n.service,
-        allocations = CAST(n.allocations AS jsonb), error_code = n.error_code, error_message = n.error_message,
-        version = n.version, allocation_version = n.allocation_version, updated_at = n.updated_at,
-        cancel_asked_at = n.cancel_asked_at,
-        voids_looked_at = CASE WHEN n.has_labels_to_void THEN coalesce(s.voids_looked_at, n.updated_at) END
+    INSERT INTO shipment AS s (tenant_id, id, order_id, ship_to, line_items, created_at, looked_at, status, carrier,
+        service, allocations, error_code, error_message, version, allocation_version, updated_at, cancel_asked_at,
+        voids_looked_at)
+    SELECT tenant_id, id, '', '{}', '[0]', updated_at, updated_at, status, carrier, service,
+        CAST(allocations AS jsonb), error_code, error_message, version, allocation_version, updated_at, cancel_asked_at,
+        CASE WHEN has_labels_to_void THEN updated_at END
     FROM unnest(CAST(:tenant_id AS text[]), CAST(:id AS text[]), CAST(:status AS text[]), CAST(:carrier AS text[]),
         CAST(:service AS text[]), CAST(:allocations AS text[]), CAST(:error_code AS text[]),
         CAST(:error_message AS text[]), CAST(:version AS bigint[]), CAST(:allocation_version AS bigint[]),
@@ -78,7 +84,14 @@ _UPDATE = text("""
         CAST(:has_labels_to_void AS boolean[]))
         AS n (tenant_id, id, status, carrier, service, allocations, error_code, error_message, version,
             allocation_version, updated_at, cancel_asked_at, has_labels_to_void)
-    WHERE s.tenant_id = n.tenant_id AND s.id = n.id
+    WHERE true
+    ON CONFLICT (tenant_id, id) DO UPDATE SET
+        status = excluded.status, carrier = excluded.carrier, service = excluded.service,
+        allocations = excluded.allocations, error_code = excluded.error_code, error_message = excluded.error_message,
+        version = excluded.version, allocation_version = excluded.allocation_version,
+        updated_at = excluded.updated_at, cancel_asked_at = excluded.cancel_asked_at,
+        voids_looked_at = CASE WHEN excluded.voids_looked_at IS NOT NULL
+            THEN coalesce(s.voids_looked_at, excluded.voids_looked_at) END
 """)
 
 _SAVE_PARCELS = text("""
@@ -118,16 +131,21 @@ _OF_KEYS = f"""{_WANTED} CROSS JOIN LATERAL (
 _FIND = text(_SHIPMENTS.format(shipments=_OF_KEYS, conditions="true"))
 
 # The look is stamped as it is taken: what stays in trouble goes to the end of the queue, and what another replica has
-# under its hands is passed over. The first conditions are the index's; `looked` is the time that is stamped.
-# MATERIALIZED: the rows are taken once, whatever the planner makes of it. A number, which no plan must guess.
+# under its hands is passed over. The first conditions are the index's; `looked` is the time that is stamped, by an
+# upsert as above. MATERIALIZED: the rows are taken once, whatever the planner makes of it. A number, which no plan must
+# guess.
 _TAKE = """
     WITH taken AS MATERIALIZED (
-        SELECT tenant_id, id FROM shipment
+        SELECT tenant_id, id, order_id, ship_to, line_items, status, allocations, error_code, version,
+            allocation_version, created_at, updated_at, looked_at
+        FROM shipment
         WHERE {conditions} AND {looked} < :before AND updated_at < :before
         ORDER BY {looked} LIMIT {limit} FOR UPDATE SKIP LOCKED
     )
-    UPDATE shipment s SET {looked} = :now FROM taken
-    WHERE s.tenant_id = taken.tenant_id AND s.id = taken.id
+    INSERT INTO shipment AS s (tenant_id, id, order_id, ship_to, line_items, status, allocations, error_code, version,
+        allocation_version, created_at, updated_at, looked_at)
+    SELECT * FROM taken WHERE true
+    ON CONFLICT (tenant_id, id) DO UPDATE SET {looked} = :now
     RETURNING s.tenant_id, s.id
 """
 _TAKE_UNATTENDED = text(
@@ -172,40 +190,67 @@ class BoughtLabel:
     bought_at: datetime
 
 
-def inserting(shipments: Sequence[Shipment]) -> tuple[TextClause, Mapping[str, Sequence[Any]]]:
-    """The statement that adds new shipments, and its parameters."""
+def inserting(shipments: Sequence[Shipment]) -> Query:
+    """Adds new shipments."""
     rows = [_columns(shipment) for shipment in shipments]
     return _INSERT, {name: [row[name] for row in rows] for name in _CREATED_WITH}
 
 
 def tell_changes(pipeline: Pipeline, changes: Sequence[Change]) -> None:
     """Saves what has changed of shipments that `lock` gave: before and after."""
-    for statement, rows in _saving(changes):
-        pipeline.tell(statement, rows)
+    for query in saving(changes):
+        pipeline.tell(*query)
+
+
+def saving(changes: Sequence[Change]) -> Iterator[Query]:
+    """One statement for the shipments and one for their parcels, however many they are."""
+    if changes:
+        yield _UPDATE, _by_column([_changing_columns(after) for _, after in changes])
+    parcels = [
+        _parcel_columns(after, parcel)
+        for before, after in changes
+        # Each against its own: parcels keep their places, new ones come behind.
+        for parcel, was in zip_longest(after.opened_parcels, before.opened_parcels)
+        if parcel != was
+    ]
+    if parcels:
+        yield _SAVE_PARCELS, _by_column(parcels)
 
 
 def tell_labels(pipeline: Pipeline, bought: Sequence[BoughtLabel]) -> None:
     """Keeps labels of parcels that have none."""
     if bought:
-        pipeline.tell(_ADD_LABELS, _by_column([vars(label) for label in bought]))
+        pipeline.tell(*adding_labels(bought))
+
+
+def adding_labels(bought: Sequence[BoughtLabel]) -> Query:
+    return _ADD_LABELS, _by_column([vars(label) for label in bought])
 
 
 async def lock(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
     """Those of the shipments that there are, locked in the order of their keys until the transaction ends."""
-    wanted = _key_columns(sorted(set(keys)))
+    ordered = sorted(set(keys))
     # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
-    _, rows = await pipeline.ask((_LOCK, wanted), (_FIND, wanted))
+    _, rows = await pipeline.ask(locking(ordered), finding(ordered))
     return _by_key(rows)
+
+
+def locking(keys: Iterable[ShipmentKey]) -> Query:
+    return _LOCK, _key_columns(keys)
+
+
+def finding(keys: Iterable[ShipmentKey]) -> Query:
+    return _FIND, _key_columns(keys)
 
 
 async def find_all(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[ShipmentKey, Shipment]:
     """Those of the shipments that there are."""
-    [rows] = await pipeline.ask((_FIND, _key_columns(keys)))
+    [rows] = await pipeline.ask(finding(keys))
     return _by_key(rows)
 
 
 async def find(tx: AsyncConnection, tenant_id: str, shipment_id: str) -> Shipment | None:
-    row = (await tx.execute(_FIND, _key_columns([(tenant_id, shipment_id)]))).one_or_none()
+    row = (await tx.execute(*finding([(tenant_id, shipment_id)]))).one_or_none()
     return _shipment(row) if row else None
 
 
@@ -266,21 +311,6 @@ def _key_columns(keys: Iterable[ShipmentKey]) -> dict[str, list[str]]:
 
 async def _take(tx: AsyncConnection, query: TextClause, asked: Mapping[str, Any]) -> Sequence[ShipmentKey]:
     return [(row.tenant_id, row.id) for row in await tx.execute(query, asked)]
-
-
-def _saving(changes: Sequence[Change]) -> Iterator[tuple[TextClause, dict[str, list[Any]]]]:
-    """One statement for the shipments and one for their parcels, however many they are."""
-    if changes:
-        yield _UPDATE, _by_column([_changing_columns(after) for _, after in changes])
-    parcels = [
-        _parcel_columns(after, parcel)
-        for before, after in changes
-        # Each against its own: parcels keep their places, new ones come behind.
-        for parcel, was in zip_longest(after.opened_parcels, before.opened_parcels)
-        if parcel != was
-    ]
-    if parcels:
-        yield _SAVE_PARCELS, _by_column(parcels)
 
 
 def _by_column(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

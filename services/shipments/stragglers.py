@@ -10,15 +10,17 @@ from collections.abc import Coroutine
 from typing import Any
 
 LATE_AFTER_S = 0.5  # whoever waits for many labels waits no longer for one
-STRAGGLERS_MAX = 64  # of a process; those beyond are waited for
+STRAGGLERS_MAX = 64  # of a kind, in a process; those beyond are waited for
 
 
 class Stragglers:
-    """A worker of the process: after its stop it takes nothing new, and ends with the last one."""
+    """A worker of the process: after its stop it takes nothing new, and ends with the last one.
 
-    name = "stragglers"
+    One for each kind of work: a carrier that is slow to take labels back takes up no purchase's place.
+    """
 
-    def __init__(self, at_most: int = STRAGGLERS_MAX) -> None:
+    def __init__(self, name: str, at_most: int = STRAGGLERS_MAX) -> None:
+        self.name = name
         self._at_most = at_most
         self._under_way: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()

@@ -366,3 +366,21 @@ async def test_trouble_with_one_event_of_a_bundle_does_not_hold_up_those_behind_
         await until(lambda: reader.has_seen(behind))
 
     assert (await lane.consumer_info(spec)).num_ack_pending == 1
+
+
+async def test_what_only_takes_several_goes_comes_again_as_soon_as_it_says(database: Database, lane: Lane) -> None:
+    spec, event, reader = lane.consumer(), an_event(lane.type()), Reader()
+
+    async def go_on(_: events_pb2.Event) -> None:
+        if len(reader.seen) < 10:
+            raise RetryLater("more to do", delay_s=0.01)
+
+    reader.then = go_on
+    await lane.declare(spec)
+    await lane.publish(event)
+
+    async with consuming(lane.nats_url, spec, {event.type: reader}, database):
+        # With delays that grow the fifth would come after six seconds.
+        await until(lambda: all_acked(lane, spec), within_s=6)
+
+    assert reader.seen == [event.id] * 10

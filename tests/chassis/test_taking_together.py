@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from chassis.consumer import WORKERS_TOGETHER, Consumer, SomeLater, Together
+import pytest
+
+from chassis.consumer import WORKERS_TOGETHER, Consumer, SomeLater, Together, Trouble
 from chassis.database import Database
 from chassis.jetstream import ConsumerSpec, Nats
 from skutrail.v1 import events_pb2
@@ -85,6 +87,33 @@ async def test_where_many_are_tried_alone_those_behind_do_not_come_to_somebody_e
     assert Counter(alone.seen) == {event.id: 1 for event in announced}
 
 
+@pytest.mark.parametrize(("count", "fails_late"), [(3, False), (1, True)], ids=["at once", "late"])
+async def test_what_is_tried_alone_has_its_full_time_however_long_it_waited(
+    database: Database, lane: Lane, count: int, fails_late: bool
+) -> None:
+    work_s = SOON.total_seconds() * 0.7  # alone within the time of an ack, and beyond it with the wait
+    handed_over: list[str] = []
+
+    async def fail(events: Sequence[events_pb2.Event]) -> None:
+        handed_over.extend(event.id for event in events)
+        if fails_late:
+            await asyncio.sleep(work_s)
+        raise ZeroDivisionError
+
+    async def take_time(_: events_pb2.Event) -> None:
+        await asyncio.sleep(work_s)
+
+    spec, alone = lane.consumer(ack_wait=SOON), Reader(take_time)
+    announced = [an_event(lane.type()) for _ in range(count)]
+    await lane.declare(spec)
+    await lane.publish(*announced)
+
+    async with consuming_together(lane, spec, alone, fail, database):
+        await until(lambda: all_acked(lane, spec))
+
+    assert Counter(handed_over) == Counter(alone.seen) == {event.id: 1 for event in announced}
+
+
 async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(database: Database, lane: Lane) -> None:
     calls: list[list[str]] = []
     troubled, *served = (an_event(lane.type()) for _ in range(5))
@@ -92,7 +121,7 @@ async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(da
     async def take(events: Sequence[events_pb2.Event]) -> None:
         calls.append([event.id for event in events])
         if sum(troubled.id in call for call in calls) == 1 and troubled.id in calls[-1]:
-            raise SomeLater({troubled.id: "a carrier is away"})
+            raise SomeLater({troubled.id: Trouble("a carrier is away")})
 
     spec, alone = lane.consumer(), Reader()
     await lane.declare(spec)
@@ -107,3 +136,23 @@ async def test_of_many_handed_over_together_those_in_trouble_alone_come_again(da
         **{event.id: 1 for event in served},
     }
     assert alone.seen == []
+
+
+async def test_what_only_takes_several_goes_comes_again_as_soon_as_it_says(database: Database, lane: Lane) -> None:
+    goes: list[list[str]] = []
+    long, slow = an_event(lane.type()), an_event(lane.type())
+
+    async def take(events: Sequence[events_pb2.Event]) -> None:
+        goes.append([event.id for event in events])
+        if len(goes) < 10:
+            raise SomeLater({long.id: Trouble("more to do", delay_s=0.01), slow.id: Trouble("a carrier is away")})
+
+    spec, alone = lane.consumer(), Reader()
+    await lane.declare(spec)
+    await lane.publish_raw(a_bundle(slow, long))
+
+    async with consuming_together(lane, spec, alone, take, database):
+        # With delays that grow the fifth would come after six seconds.
+        await until(lambda: all_acked(lane, spec), within_s=6)
+
+    assert goes == [[slow.id, long.id]] * 10

@@ -307,6 +307,16 @@ async def test_who_is_well_is_told_so(patient: Patient, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "All is well.\n"
 
 
+async def test_a_shipment_is_not_stuck_because_somebody_once_looked_for_its_label(
+    patient: Patient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await patient.suffers("shipments", a_shipment("allocated", at="now()"), a_parcel("none", began_at=LONG_AGO))
+    await patient.suffers("inventory", *HELD)
+    await patient.suffers("orders", *ALLOCATED_ORDER)
+
+    assert await patient.is_examined() == 0, capsys.readouterr().out
+
+
 async def test_streams_and_consumers_that_are_lost_are_named(
     patient: Patient, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,24 +3,19 @@
 A plan that was made while a table was small stays with its connection while the table grows.
 """
 
-import asyncio
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 
 from chassis.idempotency import BatchKeys, Claim
-from chassis.migrate import upgrade
 from cli.provision import DatabaseUrls
 from services.inventory import pick_store, request_store, store
 from services.inventory.domain import Stock, StockKey
 from services.inventory.requests import AllocationStatus, HoldChange, HoldFact
 from services.inventory.store import Query
+from tests.plans import assert_it_goes_by_keys, unseen_tables
 
-DATABASE = "skutrail_inventory_unseen"
 KEY = StockKey("t", "s", "w")
 REQUEST, SKU = ("t", "shp_1"), ("t", "s")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -52,29 +47,11 @@ QUERIES: Mapping[str, Query] = {
 
 @pytest.fixture(scope="module")
 async def unseen(postgres: str, databases: Mapping[str, DatabaseUrls]) -> str:
-    """Inventory's tables where autovacuum never comes: it counts the rows of tables that other tests fill."""
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as server:
-        await server.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        await server.execute(f"CREATE DATABASE {DATABASE} OWNER skutrail_inventory_owner TEMPLATE template0")
-    url = urlunsplit(urlsplit(databases["inventory"].owner)._replace(path=f"/{DATABASE}"))
-    await asyncio.to_thread(upgrade, "inventory", url)
-    return url
+    return await unseen_tables("inventory", postgres, databases)
 
 
 @pytest.mark.parametrize("name", QUERIES)
 async def test_no_table_is_scanned_and_no_join_is_hashed(unseen: str, name: str) -> None:
     statement, _ = QUERIES[name]
-    names: list[str] = []
 
-    def numbered(parameter: re.Match[str]) -> str:
-        names.append(parameter[1])
-        return f"${len(names)}"
-
-    sql = re.sub(r"(?<!:):(\w+)", numbered, statement.text)
-    async with await psycopg.AsyncConnection.connect(unseen) as connection:
-        rows = await (await connection.execute(f"EXPLAIN (GENERIC_PLAN) {sql}")).fetchall()  # type: ignore[arg-type]
-    plan = "\n".join(row[0] for row in rows)
-
-    assert "Seq Scan" not in plan, plan
-    assert "Hash" not in plan, plan
-    assert "Merge" not in plan, plan
+    await assert_it_goes_by_keys(unseen, statement.text)

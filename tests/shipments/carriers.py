@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from services.shipments.carriers.port import (
@@ -96,6 +96,17 @@ class ScriptedCarrier:
         label = Label(number, f"%PDF {number}".encode(), self.name, purchase.service)
         self._labels[purchase.reference] = label
         return label
+
+
+class Dawdler(ScriptedCarrier):
+    """Things happen while its answer about a label is on its way."""
+
+    meanwhile: Callable[[], Awaitable[object]]
+
+    async def find_by_reference(self, reference: str) -> Label | None:
+        found = await super().find_by_reference(reference)
+        await self.meanwhile()
+        return found
 
 
 def fails(failure: Exception) -> Answer:

@@ -79,8 +79,9 @@ class Shipments:
     tenant_id: str
     clock: Clock
     carrier: ScriptedCarrier
-    stragglers: Stragglers = field(default_factory=lambda: Stragglers(at_most=0))
+    late_purchases: Stragglers = field(default_factory=lambda: Stragglers("purchases", at_most=0))
     """Nobody: whoever asks for a label waits for it, unless a test says otherwise."""
+    late_voids: Stragglers = field(default_factory=lambda: Stragglers("voids", at_most=0))
 
     @property
     def steps(self) -> Steps:
@@ -95,7 +96,8 @@ class Shipments:
             clock=self.clock,
             new_id=new_id,
             nudge=lambda: None,
-            stragglers=self.stragglers,
+            late_purchases=self.late_purchases,
+            late_voids=self.late_voids,
         )
 
     async def run(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
@@ -184,7 +186,7 @@ class Shipments:
     async def _begin(self, begin: Callable[..., Awaitable[Begun]], shipment: Shipment) -> LabelTask:
         keys = [(self.tenant_id, shipment.id)]
         begun = await self.database.run_pipelined(
-            lambda p: begin(p, keys, new_id=new_id, lease=LEASE, announcer=ANNOUNCER, now=self.clock())
+            lambda p: begin(p, keys, new_id=new_id, lease=LEASE, announcer=ANNOUNCER, clock=self.clock)
         )
         return begun.tasks[0]
 
@@ -195,7 +197,7 @@ class Shipments:
         outcome: Label | CarrierFailure | None,
     ) -> Settled:
         ended = [Ended(task, outcome)]
-        [settled] = await self.database.run_pipelined(lambda p: settle(p, ended, announcer=ANNOUNCER, now=self.clock()))
+        [settled] = await self.database.run_pipelined(lambda p: settle(p, ended, announcer=ANNOUNCER, clock=self.clock))
         return settled
 
     async def buy(self, shipment: Shipment) -> None:

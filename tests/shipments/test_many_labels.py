@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -13,7 +13,8 @@ from chassis.consumer import SomeLater
 from services.shipments import listener, topology
 from services.shipments.carriers.port import CarrierRefused, CarrierUnavailable, Label, OutcomeUnknown, Purchase
 from services.shipments.domain import LabelStatus, Shipment, Status, StockStatus
-from services.shipments.label_steps import AT_ONCE_MAX, Left
+from services.shipments.label_steps import AT_ONCE_MAX, BEGIN_WITHIN_S, Left
+from services.shipments.store import ShipmentKey
 from services.shipments.stragglers import STRAGGLERS_MAX, Stragglers
 from skutrail.v1 import events_pb2
 from tests.shipments.carriers import ScriptedCarrier
@@ -22,6 +23,9 @@ from tests.shipments.conftest import LEASE, Shipments, eventually, warm_up
 REFUSED = CarrierRefused("address_rejected", "No such street.")
 DOWN = CarrierUnavailable("down")
 LOST = OutcomeUnknown("reset")
+
+Causes = Mapping[ShipmentKey, str]
+"""Of the shipments that must be taken up again."""
 
 
 def key(shipment: Shipment) -> tuple[str, str]:
@@ -32,12 +36,16 @@ async def allocated(shipments: Shipments, count: int, *warehouses: str) -> list[
     return [await shipments.allocated(*warehouses) for _ in range(count)]
 
 
-async def buy(shipments: Shipments, of: Sequence[Shipment]) -> Left:
-    return await shipments.steps.labels.buy_all([key(shipment) for shipment in of])
+async def buy(shipments: Shipments, of: Sequence[Shipment]) -> Causes:
+    return causes(await shipments.steps.labels.buy_all([key(shipment) for shipment in of]))
 
 
-async def void(shipments: Shipments, of: Sequence[Shipment]) -> Left:
-    return await shipments.steps.labels.void_all([key(shipment) for shipment in of])
+async def void(shipments: Shipments, of: Sequence[Shipment]) -> Causes:
+    return causes(await shipments.steps.labels.void_all([key(shipment) for shipment in of]))
+
+
+def causes(left: Left) -> Causes:
+    return {key: trouble.cause for key, trouble in left.items()}
 
 
 async def statuses(shipments: Shipments, of: Sequence[Shipment]) -> list[Status]:
@@ -123,13 +131,15 @@ async def test_whoever_has_an_answer_does_not_wait_for_who_has_none(shipments: S
 @asynccontextmanager
 async def taking_stragglers(shipments: Shipments, at_most: int = STRAGGLERS_MAX) -> AsyncIterator[asyncio.Task[None]]:
     """With room for whom the carrier lets wait; cut off at the end."""
-    shipments.stragglers = Stragglers(at_most)
-    running = asyncio.create_task(shipments.stragglers.run())
+    shipments.late_purchases, shipments.late_voids = Stragglers("purchases", at_most), Stragglers("voids", at_most)
+    running = asyncio.create_task(shipments.late_purchases.run())
+    running_voids = asyncio.create_task(shipments.late_voids.run())
     try:
         yield running
     finally:
         running.cancel()
-        await asyncio.wait([running])
+        running_voids.cancel()
+        await asyncio.wait([running, running_voids])
 
 
 async def test_one_whom_the_carrier_lets_wait_is_seen_through_while_nobody_waits_for_it(shipments: Shipments) -> None:
@@ -177,6 +187,20 @@ async def test_only_so_many_are_let_go_and_the_others_waited_for(shipments: Ship
     assert Counter(left.values()) == {"the carrier takes its time": 1, "carrier_outcome_unknown": 2}
 
 
+async def test_labels_that_are_slowly_taken_back_take_no_purchases_place(shipments: Shipments) -> None:
+    bought, silent = await allocated(shipments, 2)
+    await buy(shipments, [bought])
+    await shipments.end(bought)
+    shipments.carrier = carrier = Busy()
+    carrier.answers_within = timedelta(minutes=1)
+    carrier.void_gate = asyncio.Event()
+    carrier.silent_for = frozenset({f"{silent.id}-1"})
+
+    async with taking_stragglers(shipments, at_most=1), asyncio.timeout(10):
+        assert await void(shipments, [bought]) == {key(bought): "the carrier takes its time"}
+        assert await buy(shipments, [silent]) == {key(silent): "the carrier takes its time"}
+
+
 async def test_who_is_let_wait_when_the_process_stops_is_written_down_before_it_ends(shipments: Shipments) -> None:
     first, second = await allocated(shipments, 2)
     shipments.carrier = carrier = Busy()
@@ -185,7 +209,7 @@ async def test_who_is_let_wait_when_the_process_stops_is_written_down_before_it_
 
     async with taking_stragglers(shipments) as running:
         await buy(shipments, [first])
-        shipments.stragglers.stop()
+        shipments.late_purchases.stop()
         assert await buy(shipments, [second]) == {}
         assert not running.done()
         carrier.speaks.set()
@@ -207,6 +231,25 @@ async def test_who_is_let_wait_is_given_up_with_the_process_and_taken_up_again(s
     shipments.clock.passes(carrier.answers_within + LEASE)
     assert await buy(shipments, [shipment]) == {}
     assert carrier.sold == {f"{shipment.id}-1": 1}
+
+
+async def test_a_shipment_of_more_labels_than_fit_in_one_go_comes_again_without_delay(shipments: Shipments) -> None:
+    class Slow(ScriptedCarrier):
+        async def buy(self, purchase: Purchase) -> Label:
+            await asyncio.sleep(BEGIN_WITHIN_S / 4)
+            return await super().buy(purchase)
+
+    shipments.carrier = Slow()
+    [shipment] = await allocated(shipments, 1, "SEA-1", "PDX-1", "AUS-1", "BOS-1", "JFK-1", "LAX-1")
+    [*_, event] = await shipments.events(shipment)
+
+    with pytest.raises(SomeLater) as later:
+        await listener.together(shipments.steps)[topology.LABEL_STEPS]([event])
+    await listener.together(shipments.steps)[topology.LABEL_STEPS]([event])
+
+    [trouble] = later.value.troubles.values()
+    assert trouble.waits_s(deliveries=20) <= 0.1
+    assert await statuses(shipments, [shipment]) == [Status.LABEL_READY]
 
 
 async def test_what_cannot_be_written_down_undoes_no_other(shipments: Shipments) -> None:

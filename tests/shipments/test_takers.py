@@ -1,14 +1,14 @@
 """Several takers of one label: one is at it, and whoever comes late may add what was bought and spoils nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
 from chassis.consumer import RetryLater
-from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, Label, OutcomeUnknown
+from services.shipments.carriers.port import CarrierFailure, CarrierRefused, CarrierUnavailable, OutcomeUnknown
 from services.shipments.domain import LabelStatus, Status
-from tests.shipments.carriers import ScriptedCarrier, fails
+from tests.shipments.carriers import Dawdler, fails
 from tests.shipments.conftest import LEASE, Shipments, eventually, warm_up
 
 DOWN = CarrierUnavailable("down")
@@ -108,21 +108,12 @@ async def test_a_late_takers_label_is_kept_though_the_shipment_has_failed(shipme
     assert (failed.status, failed.parcel(1).label_status) == (Status.FAILED, LabelStatus.READY)
 
 
-class Dawdler(ScriptedCarrier):
-    """Things happen while it looks for a label."""
-
-    meanwhile: Callable[[], Awaitable[object]]
-
-    async def find_by_reference(self, reference: str) -> Label | None:
-        await self.meanwhile()
-        return await super().find_by_reference(reference)
-
-
 async def test_whoever_loses_the_lease_while_looking_does_not_buy(shipments: Shipments) -> None:
     carrier = Dawdler(fails(LOST))
     shipment = await shipments.allocated()
     with pytest.raises(RetryLater):
         await shipments.steps_with(carrier).buy_labels(shipments.tenant_id, shipment.id)
+    shipments.clock.passes(carrier.answers_within)  # what is not found now was not sold
 
     async def somebody_else_takes_over() -> None:
         shipments.clock.passes(LEASE)

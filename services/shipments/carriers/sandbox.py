@@ -34,8 +34,8 @@ GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
 CONNECT_WITHIN_S = 2.0
-# Kept alive; enough for all labels under way at once (listener.WORKERS), for stragglers and for the sweeper.
-CONNECTIONS_MAX = 224
+# Kept alive; enough for all labels under way at once (listener.WORKERS), for both kinds of stragglers and the sweeper.
+CONNECTIONS_MAX = 288
 # A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
