@@ -217,7 +217,7 @@ CALLS: Mapping[str, Described] = {
     "GET /v1/shipments/{id}/allocation": Described(
         "get_allocation",
         "Explain where the stock of a shipment comes from",
-        "Every warehouse that was looked at when it was decided, and the rule that placed it or passed it over.",
+        "The warehouses that were looked at when it was decided, and the rule that placed each or passed it over.",
         "The decision by which it has what it has.",
         openapi_sourcing.allocation,
     ),

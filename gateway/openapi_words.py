@@ -172,7 +172,8 @@ FIELDS: Mapping[str, str] = {
     "Allocation.status": _each("How it stands.", ALLOCATION_STATUSES),
     "Allocation.allocations": "What is held, of which SKU, in which warehouse.",
     "missing": "What there is not enough of, and how many units are wanting.",
-    "candidates": "Every warehouse that was looked at, the chosen ones first.",
+    "candidates": "The warehouses that were looked at, the chosen ones first: at most 100, and fewer of the others"
+    " where SKUs are many. `allocations` names each that stock is taken from.",
     "decided_at": "When that was; null while nothing is decided.",
     "chosen": "Whether stock is taken from it.",
     "rule": _each("Why it was chosen, or passed over: the first rule that made a difference.", SOURCING_RULES),

@@ -14,10 +14,11 @@ from services.inventory.shelf import Decision
 from services.inventory.sourcing import Candidate
 from skutrail.v1 import events_pb2, inventory_pb2
 
-CANDIDATES_MAX = 100  # told of a decision
+# Told of a decision. What is taken from a warehouse beyond them is told by what is held.
+CANDIDATES_MAX = 100
+STOCKS_MAX = 2_000  # of all candidates together, each of which tells of every SKU; those that were chosen may be more
 # An event must stay below what a message may be. It is one line more than a shipment takes: that is all it must know.
 HELD_LINES_TOLD_MAX = 901
-STOCKS_MAX = 2_000  # told of all its candidates: each tells of every SKU; but for those that were chosen, all are told
 
 
 def entry_message(entry: Entry) -> inventory_pb2.LedgerEntry:
@@ -49,7 +50,8 @@ def allocation_message(request_id: str, stands: Described) -> inventory_pb2.Allo
 
 
 def plan_message(decision: Decision, now: datetime) -> inventory_pb2.AllocationPlan:
-    """A decision, and why: at most CANDIDATES_MAX warehouses, the chosen ones first; fewer where SKUs are many."""
+    """A decision, and why: at most CANDIDATES_MAX warehouses, the chosen ones first; where SKUs are many, fewer of the
+    others."""
     at_most = max(len(decision.plan.choice.chosen), STOCKS_MAX // max(len(decision.plan.choice.wanted), 1))
     taken = {(place.warehouse, place.sku): place.qty for place in decision.plan.placements}
     return inventory_pb2.AllocationPlan(

@@ -23,6 +23,7 @@ from services.inventory.request_store import RequestKey
 INTERVAL_S = 1.0
 REST_S = 0.05  # between two looks in vain: under load each commit of a movement asks for one
 BATCH_MAX = 100
+IN_VAIN_MAX = 2  # of a batch, tried alone: the first may be locked by somebody, or too much by itself
 
 Move = Callable[[Pipeline, Sequence[RequestKey], Clock, IdMaker], Awaitable[int]]
 
@@ -79,16 +80,35 @@ class Waker:
 
     async def _move(self, move: Move, keys: Sequence[RequestKey]) -> int:
         """Where all together fail, each has its own try: one must not hold up the others."""
-        if not keys:
+        if not keys or self._stopping:
             return 0
+        try:
+            return await self._try(move, keys)
+        except Fault:
+            return await self._move_each(move, keys) if len(keys) > 1 else 0
+
+    async def _move_each(self, move: Move, keys: Sequence[RequestKey]) -> int:
+        """What several meet is the trouble of all: each would wait for the same, and nobody be served meanwhile."""
+        moved = in_vain = 0
+        for key in keys:
+            if self._stopping or in_vain == IN_VAIN_MAX:
+                break
+            try:
+                moved += await self._try(move, [key])
+            except Fault as fault:
+                in_vain += fault.code == "unavailable"
+        return moved
+
+    async def _try(self, move: Move, keys: Sequence[RequestKey]) -> int:
+        """Raises Fault, whatever they met."""
         try:
             moved = await self._database.run_pipelined(lambda p: move(p, keys, self._clock, self._new_id))
         except Fault as fault:
             log.warning("requests.not_moved", request_id=keys[0][1], count=len(keys), cause=fault.code)
-        except Exception:  # noqa: BLE001 - whatever one request meets, the others go on
+            raise
+        except Exception as error:
             log.exception("requests.not_moved", request_id=keys[0][1], count=len(keys))
-        else:
-            if moved:
-                self._relay.nudge()
-            return moved
-        return sum([await self._move(move, [key]) for key in keys]) if len(keys) > 1 else 0
+            raise Fault("internal_error", "A request could not be moved.") from error
+        if moved:
+            self._relay.nudge()
+        return moved

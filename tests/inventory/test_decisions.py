@@ -9,6 +9,8 @@ from random import Random
 import pytest
 
 from chassis.errors import Fault
+from gateway import openapi_words
+from services.inventory import events
 from services.inventory.domain import Reason
 from services.inventory.requests import OVERTAKEN_FOR, AllocationStatus, Policy, StockRequest
 from services.inventory.sourcing import Coordinates
@@ -97,6 +99,29 @@ async def test_where_stock_is_short_every_warehouse_is_told_to_be(inventory: Inv
         assert (told.status, held(told)) == (WAITING, [])
         assert [(line.sku, line.qty) for line in told.missing] == [("SKU-1", 3), ("X", 1)]
         assert rules(told) == [("A", False, "SHORT"), ("B", False, "SHORT")]
+
+
+async def test_a_hundred_warehouses_are_told_and_what_is_taken_from_all(inventory: Inventory) -> None:
+    await inventory.record(*(inventory.wish(1, warehouse=f"W-{number:03}") for number in range(130)))
+
+    plan = await inventory.plan(("SKU-1", 120))
+
+    assert [candidate.chosen for candidate in plan.candidates] == [True] * events.CANDIDATES_MAX
+    assert len(held(plan)) == 120
+    assert f"at most {events.CANDIDATES_MAX}," in openapi_words.FIELDS["candidates"]
+
+
+async def test_of_many_skus_fewer_warehouses_are_told_but_those_that_were_chosen(inventory: Inventory) -> None:
+    """A hundred SKUs, one in each of thirty warehouses and seventy in one; thirty more could have given the last."""
+    skus = [f"SKU-{number:03}" for number in range(100)]
+    chosen = [("LARGE", sku) for sku in skus[30:]] + [(f"W-{number:02}", sku) for number, sku in enumerate(skus[:30])]
+    others = [(f"X-{number:02}", skus[-1]) for number in range(30)]
+    await inventory.record(*(inventory.wish(1, sku=sku, warehouse=place) for place, sku in chosen + others))
+
+    plan = await inventory.plan(*((sku, 1) for sku in skus))
+
+    assert [candidate.chosen for candidate in plan.candidates] == [True] * 31
+    assert {line.warehouse for line in plan.held} == {place for place, _ in chosen}
 
 
 async def test_an_explanation_follows_the_request_and_keeps_the_decision(inventory: Inventory) -> None:
