@@ -167,6 +167,7 @@ class Report:
     entries_in_all: int = 0
     entries: int = 0
     balances: int = 0
+    requests: int = 0
     broken: dict[StockKey, tuple[int, str]] = field(default_factory=dict)
     held_wrong: dict[StockKey, str] = field(default_factory=dict)
     requests_wrong: dict[RequestKey, str] = field(default_factory=dict)
@@ -175,6 +176,11 @@ class Report:
     @property
     def is_whole(self) -> bool:
         return self.found == 0
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """There was nothing to look at, and nothing is said to be there."""
+        return self.is_whole and not (self.entries or self.balances or self.requests)
 
     @property
     def found(self) -> int:
@@ -299,6 +305,7 @@ class _Look:
                 if row.wrong is not None:
                     self.report.request_wrong((row.tenant_id, row.request_id), row.wrong)
             count = rows[-1].number if rows else 0
+            self.report.requests += count
             after = (rows[-1].tenant_id, rows[-1].request_id) if rows else after
 
     def _judge_entry(self, row: Any) -> None:
