@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from chassis.clock import utc_now
@@ -189,6 +190,19 @@ async def test_dispatch_turns_what_is_held_into_picks(own: Caller) -> None:
     assert (await own.get(f"{location}/allocation")).json["status"] == "dispatched"
     assert (await own.post(f"{location}/dispatch", b"{}")).json["status"] == "shipped"
     assert_refused(await own.post(f"{location}/cancel", b""), "shipped")
+
+
+async def test_what_the_sandbox_has_delivered_is_told_within_seconds(stack: RunningStack, own: Caller) -> None:
+    sku = new_sku()
+    await receive(own, sku, EAST=2)
+    location = await ship(own, "label_ready", shipment(sku, "ord_1", 2))
+    [parcel] = (await own.post(f"{location}/dispatch", b"")).json["parcels"]
+
+    scans = f"{stack.system.stack.carrier_url}/v1/labels/{parcel['tracking_number']}/scans"
+    async with aiohttp.ClientSession() as carrier, carrier.post(scans, json={"status": "delivered"}) as scanned:
+        assert scanned.status == 201
+
+    await own.get_until(location, lambda told: told.json["status"] == "delivered")
 
 
 async def test_cancel_gives_back_what_is_held(own: Caller) -> None:
