@@ -217,7 +217,9 @@ CALLS: Mapping[str, Described] = {
     "GET /v1/shipments/{id}/allocation": Described(
         "get_allocation",
         "Explain where the stock of a shipment comes from",
-        "Every warehouse that was looked at when it was decided, and the rule that placed it or passed it over.",
+        "What was asked, what it has of it, and every warehouse that was looked at when that was decided, with the "
+        "rule that placed it or passed it over. It is decided anew when something comes for it, and when a shortfall "
+        "takes it away.",
         "The decision by which it has what it has.",
         openapi_sourcing.allocation,
     ),

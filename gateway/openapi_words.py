@@ -145,6 +145,10 @@ FIELDS: Mapping[str, str] = {
     "allocation": _each("What to do where there is not enough for every line.", POLICIES),
     "ShipmentInput.priority": "Of those that wait for stock the higher is served first, of equals the older; 0 where "
     "nothing is said.",
+    "Allocation.priority": "As it was asked for; 0 where nothing was said.",
+    "Allocation.allocation": _each("As it was asked for: what to do where there is not enough.", POLICIES),
+    "Allocation.hold_expires_at": "As it was asked for: what has not left by then gives its stock back, and fails; "
+    "null where nothing was said.",
     "hold_expires_at": "What has not left by then gives its stock back, and fails with the error `hold_expired`.",
     "Shipment.allocations": "What is held, of which SKU, in which warehouse; empty until stock is found.",
     "parcels": "One box for each warehouse that sends something.",
