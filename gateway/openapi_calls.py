@@ -182,8 +182,10 @@ CALLS: Mapping[str, Described] = {
     "PUT /v1/warehouses/{code}": Described(
         "put_warehouse",
         "Describe a warehouse, wholly anew",
-        "What you leave out is as if it had never been said. The same body twice is the same as once, so it needs no "
-        "key: an `Idempotency-Key` is not looked at. What is held already stays where it is.",
+        "What you leave out is as if it had never been said. To take a warehouse offline, send all that you said of it "
+        'and `"active": false`: with that alone it would lose its name, place and priority. The same body twice is the '
+        "same as once, so it needs no key: an `Idempotency-Key` is not looked at. What is held already stays where it "
+        "is.",
         "The warehouse as it is now.",
         _warehouse,
         body=requests.Warehouse,
