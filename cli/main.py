@@ -61,6 +61,7 @@ def up() -> None:
     SKUTRAIL_HTTP_PORT: the port of the API (default: 8080).
     SKUTRAIL_LOG_LEVEL: debug, info, warning or error, for all processes (default: info).
     SKUTRAIL_EVENTS_KEPT_HOURS: how long what was published can be told again (default: 72).
+    SKUTRAIL_TRACK_EVERY_S: how often the carrier is asked after a shipment that has left (default: 5).
     SKUTRAIL_RATE_LIMIT: off lifts the limits (default: on).
     SKUTRAIL_LOG_EVERY: of the requests that went well, one in so many leaves a line (default: 1).
     SKUTRAIL_IDEMPOTENCY_KEY: required refuses a POST without one (default: optional).

@@ -39,7 +39,8 @@ def verify(
 ) -> None:
     """Recompute the hash chains of the trail, and hold balances, holds and requests against them.
 
-    Exit code 0: all is whole. 1: something is not; the first broken entry of each chain is told. 2: could not tell.
+    Exit code 0: all is whole. 1: something is not; the first broken entry of each chain is told. 2: could not tell, or
+    nothing is recorded of what was named.
     """
     scope, progress = Scope(tenant, sku, warehouse), _Progress()
     with _unknown_on_trouble(), closing(progress):
@@ -47,6 +48,10 @@ def verify(
         report = asyncio.run(audit.audit(url, scope, progress.tell))
         if against is not None:
             asyncio.run(_compare(url, scope, against, report))
+    if scope.given and report.is_of_nothing:
+        named = ", ".join(f"the {name.removesuffix('_id')} {value}" for name, value in scope.given.items())
+        print(f"skutrail: nothing is recorded of {named}: is it spelled right?", file=sys.stderr)
+        raise typer.Exit(UNKNOWN)
     for number, (key, text) in enumerate(report.findings()):
         if number == SHOWN_MAX:
             print("... and more")

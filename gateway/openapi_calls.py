@@ -182,8 +182,10 @@ CALLS: Mapping[str, Described] = {
     "PUT /v1/warehouses/{code}": Described(
         "put_warehouse",
         "Describe a warehouse, wholly anew",
-        "What you leave out is as if it had never been said. The same body twice is the same as once, so it needs no "
-        "key: an `Idempotency-Key` is not looked at. What is held already stays where it is.",
+        "What you leave out is as if it had never been said. To take a warehouse offline, send all that you said of it "
+        'and `"active": false`: with that alone it would lose its name, place and priority. The same body twice is the '
+        "same as once, so it needs no key: an `Idempotency-Key` is not looked at. What is held already stays where it "
+        "is.",
         "The warehouse as it is now.",
         _warehouse,
         body=requests.Warehouse,
@@ -217,7 +219,9 @@ CALLS: Mapping[str, Described] = {
     "GET /v1/shipments/{id}/allocation": Described(
         "get_allocation",
         "Explain where the stock of a shipment comes from",
-        "The warehouses that were looked at when it was decided, and the rule that placed each or passed it over.",
+        "What was asked, what it has of it, and the warehouses that were looked at when that was decided, with the "
+        "rule that placed each or passed it over. It is decided anew when something comes for it, and when a shortfall "
+        "takes it away.",
         "The decision by which it has what it has.",
         openapi_sourcing.allocation,
     ),

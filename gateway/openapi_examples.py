@@ -150,6 +150,7 @@ _PLAN = {
         },
     ],
 }
+_TERMS = {"allocation": "all_or_none", "priority": 0, "hold_expires_at": None}
 _WAREHOUSE = {
     "code": "SEA-1",
     "name": "Seattle, Shoreline",
@@ -231,7 +232,7 @@ ANSWERED: Mapping[str, Any] = {
     "get_warehouse": _WAREHOUSE,
     "put_warehouse": _WAREHOUSE,
     "get_shipment": _SHIPMENT,
-    "get_allocation": {"shipment_id": "shp_8c4l1x", **_PLAN, "decided_at": _MOMENT},
+    "get_allocation": {"shipment_id": "shp_8c4l1x", **_TERMS, **_PLAN, "decided_at": _MOMENT},
     "cancel_shipment": {**_SHIPMENT, **_CANCELED},
     "dispatch_shipment": {**_SHIPMENT, **_BOUGHT, "status": "shipped"},
     "list_shipments": _page(_SHIPMENT),

@@ -38,7 +38,7 @@ _RULES: Mapping[str, Schema] = {"limit": {"minimum": 1}}
 
 
 class Schemas:
-    """Gathers the named schemas of a document. Each method but `query` returns a reference to what it gathered."""
+    """Gathers the named schemas of a document. Each method but `fields` returns a reference to what it gathered."""
 
     def __init__(self) -> None:
         self.named: dict[str, Schema] = {}
@@ -61,10 +61,17 @@ class Schemas:
     def message(self, shown: Shown[Any]) -> Schema:
         return self._described(shown.of.DESCRIPTOR, shown.name, shown.only, shown.without)
 
+    def fields(self, shown: Shown[Any]) -> dict[str, Schema]:
+        """Those of a message that is not told by itself: its fields stand in another answer."""
+        return self._fields(shown.of.DESCRIPTOR, shown.only, shown.without)
+
     def _described(self, message: Any, name: str = "", only: Sequence[str] = (), without: Sequence[str] = ()) -> Schema:
+        return self.add(name or message.name, record(self._fields(message, only, without)))
+
+    def _fields(self, message: Any, only: Sequence[str], without: Sequence[str]) -> dict[str, Schema]:
         fields = message.fields_by_name
         names = only or [field for field in fields if field not in without]
-        return self.add(name or message.name, record({field: self._field(fields[field]) for field in names}))
+        return {field: self._field(fields[field]) for field in names}
 
     def _field(self, field: FieldDescriptor) -> Schema:
         if field.is_repeated:

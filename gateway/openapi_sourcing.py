@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.openapi_schemas import Schema, Schemas, nullable, record, shaped
-from gateway.shown import Shown
+from gateway.shown import TERMS, Shown
 from skutrail.v1 import inventory_pb2
 
 _PLANNED = ("allocated", "backordered")
@@ -20,7 +20,8 @@ def plan(schemas: Schemas) -> Schema:
 
 def allocation(schemas: Schemas) -> Schema:
     decided_at = nullable({"type": "string", "format": "date-time"})
-    fields = {"shipment_id": {"type": "string"}, **_decision(schemas, _DECIDED), "decided_at": decided_at}
+    asked = schemas.fields(TERMS)
+    fields = {"shipment_id": {"type": "string"}, **asked, **_decision(schemas, _DECIDED), "decided_at": decided_at}
     return schemas.add("Allocation", record(fields))
 
 

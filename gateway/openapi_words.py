@@ -125,7 +125,8 @@ FIELDS: Mapping[str, str] = {
     "entries": "Out of the one warehouse, then into the other.",
     "on_hand": "Units that are there, held or not: the balance.",
     "held": "Units of `on_hand` that are promised to shipments.",
-    "available": "`on_hand` less `held`: what a pick, a transfer or a new shipment may take.",
+    "available": "`on_hand` less `held`: what a pick or a transfer may take, and a new shipment where the warehouse is "
+    "`active`. From one that is not, shipments get nothing of it.",
     "waiting": "Units of this SKU that backordered shipments wait for, in whichever warehouse they come.",
     "short": "Units that were held before and no longer fit.",
     "shipment_ids": "Shipments that wait again, youngest first.",
@@ -144,10 +145,17 @@ FIELDS: Mapping[str, str] = {
     "service": "What the carrier was asked for; null until then.",
     "allocation": _each("What to do where there is not enough for every line.", POLICIES),
     "ShipmentInput.priority": "Of those that wait for stock the higher is served first, of equals the older; 0 where "
-    "nothing is said.",
+    "nothing is said. It keeps nobody's stock: where a count finds less than is held, the youngest waits again, "
+    "whatever its priority.",
+    "Allocation.priority": "As it was asked for; 0 where nothing was said.",
+    "Allocation.allocation": _each("As it was asked for: what to do where there is not enough.", POLICIES),
+    "Allocation.hold_expires_at": "As it was asked for: what has not left by then gives its stock back, and fails; "
+    "null where nothing was said.",
     "hold_expires_at": "What has not left by then gives its stock back, and fails with the error `hold_expired`.",
     "Shipment.allocations": "What is held, of which SKU, in which warehouse; empty until stock is found.",
-    "parcels": "One box for each warehouse that sends something.",
+    "parcels": "One box for each warehouse that sends something, from `allocated` on. None while it is queued or "
+    "backordered: labels that it had are given back meanwhile. Once it is canceled or failed, what has become of the "
+    "labels that were asked for.",
     "error": "Why it failed, in the carrier's words where it was the carrier; else null.",
     "ShipmentError.code": "What kind of failure it is, for programs.",
     "ShipmentError.message": "The same for people.",
@@ -189,8 +197,8 @@ FIELDS: Mapping[str, str] = {
     "address": "Where it is, for people; null where nobody said.",
     "Warehouse.priority": "The higher is taken from first.",
     "WarehouseInput.priority": "The higher is taken from first; 0 where nothing is said.",
-    "active": "Whether anything new is held in it; `true` where nothing is said. What is held already stays, and "
-    "movements go on.",
+    "active": "Whether anything new is held in it for shipments; `true` where nothing is said. What is held already "
+    "stays, and movements go on: picks, too.",
     "Warehouse.created_at": "When it was first described.",
     # orders
     "Order.id": "The `order_id` of its shipments.",
@@ -202,7 +210,8 @@ FIELDS: Mapping[str, str] = {
     "OrderLine.waiting": "Units of these that wait for stock.",
     "allocated": "Units of these that are held, and have not left.",
     "shipped": "Units of these that are on their way, or have arrived.",
-    "canceled": "Units of these whose shipment was called off, or failed.",
+    "canceled": "Units of these whose shipment was called off, or failed. Those that you had picked through the ledger "
+    "before count as well: they are out of stock until you put them back by a receipt.",
     # webhooks
     "Webhook.id": "Of the webhook; `whk_...`.",
     "NewWebhook.id": "Of the webhook; `whk_...`.",

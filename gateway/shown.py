@@ -40,4 +40,5 @@ NEW_WEBHOOK = Shown(webhooks_pb2.Subscription, "NewWebhook", only=("id", "url", 
 
 ORDER_LINE = Shown(orders_pb2.OrderLine)
 TRANSFER = Shown(inventory_pb2.RecordTransferReply, "Transfer", only=("id", "entries"))
+TERMS = Shown(shipments_pb2.ShipmentTerms)
 SHIPMENT = Shown(shipments_pb2.Shipment, without=("version",))

@@ -13,6 +13,7 @@ from chassis.ids import new_id
 from chassis.wire import enum_name, moment, rfc3339, timestamp, to_json
 from gateway import requests
 from gateway.call import Call, respond
+from gateway.shown import TERMS
 from skutrail.v1 import common_pb2, inventory_pb2, shipments_pb2
 
 # In the words of a shipment; every other status has one word everywhere.
@@ -44,16 +45,16 @@ async def plan_shipment(call: Call, wanted: requests.Shipment) -> web.Response:
 async def get_allocation(call: Call) -> web.Response:
     """Raises Fault `not_found` where there is no such shipment. One that inventory has not heard of is queued."""
     shipment = shipments_pb2.GetShipmentRequest(tenant_id=call.tenant_id, id=call.id)
-    await rpc.call(call.upstream.shipments.GetShipment, shipment)
+    terms = TERMS(await rpc.call(call.upstream.shipments.GetTerms, shipment))
     question = inventory_pb2.ExplainAllocationRequest(tenant_id=call.tenant_id, request_id=call.id)
     try:
         plan = await rpc.call(call.upstream.inventory.ExplainAllocation, question)
     except Fault as fault:
         if fault.code != "not_found":
             raise
-        return respond({"shipment_id": call.id, **_UNDECIDED, "decided_at": None})
+        return respond({"shipment_id": call.id, **terms, **_UNDECIDED, "decided_at": None})
     decided_at = rfc3339(moment(plan.decided_at)) if plan.HasField("decided_at") else None
-    return respond({"shipment_id": call.id, **_show(plan), "decided_at": decided_at})
+    return respond({"shipment_id": call.id, **terms, **_show(plan), "decided_at": decided_at})
 
 
 def stock_lines(wanted: requests.Shipment) -> list[inventory_pb2.StockLine]:

@@ -15,13 +15,17 @@ from cli.local.stack import LOOPBACK, Stack
 # What whoever starts a stack may set for its processes, by the name that each of them knows it by.
 FOR_ALL = ("SKUTRAIL_LOG_LEVEL",)
 FOR_THE_SERVICES = ("SKUTRAIL_EVENTS_KEPT_HOURS",)
+FOR_SHIPMENTS = ("SKUTRAIL_TRACK_EVERY_S",)
 FOR_THE_GATEWAY = (
     "SKUTRAIL_RATE_LIMIT",
     "SKUTRAIL_TRUSTED_PROXIES",
     "SKUTRAIL_IDEMPOTENCY_KEY",
     "SKUTRAIL_LOG_EVERY",
 )
-CHOICES = (*FOR_ALL, *FOR_THE_SERVICES, *FOR_THE_GATEWAY)
+CHOICES = (*FOR_ALL, *FOR_THE_SERVICES, *FOR_SHIPMENTS, *FOR_THE_GATEWAY)
+
+# Where it was not chosen: whoever takes a parcel on its way at the sandbox looks what comes of it.
+TRACK_EVERY_S = "5"
 
 
 def _python(module: str) -> Callable[[Stack], Sequence[str]]:
@@ -52,6 +56,8 @@ def _shipments(stack: Stack) -> Mapping[str, str]:
         "SKUTRAIL_PUBLIC_URL": stack.base_url,
         "SKUTRAIL_LINK_KEY": stack.secrets.link_key,
         "SKUTRAIL_CARRIER_URL": stack.carrier_url,
+        "SKUTRAIL_TRACK_EVERY_S": TRACK_EVERY_S,
+        **_chosen(stack, FOR_SHIPMENTS),
     }
 
 

@@ -83,15 +83,18 @@ async def expire(pipeline: Pipeline, keys: Collection[RequestKey], clock: Clock,
 async def send_back(
     pipeline: Pipeline, key: StockKey, on_hand: int, now: datetime, new_id: IdMaker
 ) -> list[events_pb2.Event]:
-    """Makes room below `on_hand` at a key that is locked: the youngest holds that no longer fit wait again, whole."""
+    """Makes room below `on_hand` at a key that is locked: the youngest holds that no longer fit wait again, whole. Why
+    they wait is decided anew with it: what they were held by is over."""
     stocks, holds = await pipeline.ask(store.reading([key]), request_store.open_holds_youngest_first(key))
     stock = store.stocks_of(stocks)[key]
     losers = requests.requests_that_no_longer_fit(stock._replace(on_hand=on_hand), request_store.holds_of(holds))
-    ended = await _end(pipeline, [(key.tenant_id, loser) for loser in losers], AllocationStatus.WAITING, now)
-    stands = await _describe(pipeline, ended)
+    freed = await _free(pipeline, [(key.tenant_id, loser) for loser in losers], AllocationStatus.WAITING, now)
+    plans = await _why_they_wait(pipeline, freed, stock._replace(on_hand=on_hand), now)
+    await _give_status(pipeline, {one: (AllocationStatus.WAITING, plans[one]) for one in freed})
+    stands = await _describe(pipeline, freed)
     return [
         events.inventory_shortfall(key, on_hand, stock.held - on_hand, losers, now, new_id),
-        *(events.allocation_changed(one, stands[one], now, new_id) for one in ended),
+        *(events.allocation_changed(one, stands[one], now, new_id) for one in freed),
     ]
 
 
@@ -260,12 +263,23 @@ async def _end(
     pipeline: Pipeline, keys: Sequence[RequestKey], status: AllocationStatus, now: datetime
 ) -> list[RequestKey]:
     """Frees what the requests still hold, and gives them the status; returns those that may take it."""
+    freed = await _free(pipeline, keys, status, now)
+    await _give_status(pipeline, dict.fromkeys(freed, (status, None)))
+    return list(freed)
+
+
+async def _free(
+    pipeline: Pipeline, keys: Sequence[RequestKey], status: AllocationStatus, now: datetime
+) -> dict[RequestKey, StockRequest]:
+    """Frees what is still held by those of the requests that may take the status, and returns them: it is theirs to
+    be given."""
     claimed = await lock(pipeline, keys)
-    ending = [key for key in keys if key in claimed.known and status in TRANSITIONS[claimed.known[key].status]]
-    if not ending:
-        return []
-    enders = set(ending)
-    holds = [hold for hold in claimed.holds if (hold.key.tenant_id, hold.request_id) in enders]
+    freed = {
+        key: claimed.known[key].request
+        for key in keys
+        if key in claimed.known and status in TRANSITIONS[claimed.known[key].status]
+    }
+    holds = [hold for hold in claimed.holds if (hold.key.tenant_id, hold.request_id) in freed]
     if holds:
         stocks = dict(claimed.stocks)
         for hold in holds:
@@ -274,10 +288,45 @@ async def _end(
         pipeline.tell(*store.saving_stocks([stocks[key] for key in sorted({hold.key for hold in holds})]))
         pipeline.tell(*request_store.ending_holds(changes))
         pipeline.tell(*request_store.adding_facts(changes, now))
-    pipeline.tell(*request_store.missing_all(ending, waits=status is AllocationStatus.WAITING))
-    pipeline.tell(*request_store.changing_requests(dict.fromkeys(ending, (status, None))))
-    await pipeline.flush()
-    return ending
+    if freed:
+        pipeline.tell(*request_store.missing_all(freed, waits=status is AllocationStatus.WAITING))
+    return freed
+
+
+async def _give_status(pipeline: Pipeline, changed: Mapping[RequestKey, tuple[AllocationStatus, bytes | None]]) -> None:
+    if changed:
+        pipeline.tell(*request_store.changing_requests(changed))
+        await pipeline.flush()
+
+
+async def _why_they_wait(
+    pipeline: Pipeline, freed: Mapping[RequestKey, StockRequest], short: Stock, now: datetime
+) -> dict[RequestKey, bytes]:
+    """The decision that gives them nothing, by what else there is. Whoever serves them decides by what is locked then.
+
+    `short`: the stock that became less, as it will be once that is saved.
+    """
+    skus = _skus(freed.values())
+    if not skus:
+        return {}
+    stocks, sites, standing = await pipeline.ask(
+        request_store.reading_stocks(skus, now), request_store.reading_sites(skus), request_store.describing(freed)
+    )
+    left = store.stocks_of(stocks)
+    left[short.key] = left[short.key]._replace(on_hand=short.on_hand)
+    shelf, stands = Shelf(left, request_store.sites_of(sites), now), request_store.described_of(standing)
+    plans = {}
+    for key, request in freed.items():
+        decision = shelf.pass_over(request, AllocationStatus.WAITING, _not_picked(request, stands[key].holds))
+        plans[key] = events.plan_message(decision, now).SerializeToString()
+    return plans
+
+
+def _not_picked(request: StockRequest, holds: Sequence[Hold]) -> dict[str, int]:
+    rest = Counter(request.wanted)
+    for hold in holds:
+        rest[hold.key.sku] -= hold.consumed
+    return {sku: units for sku, units in rest.items() if units}
 
 
 async def _announce(pipeline: Pipeline, keys: Sequence[RequestKey], now: datetime, new_id: IdMaker) -> None:

@@ -25,6 +25,7 @@ from services.inventory.chain import JUDGED, START
 from services.inventory.domain import StockKey
 from services.inventory.request_audit import REQUESTS
 from services.inventory.request_store import RequestKey
+from services.inventory.store import HAS_MOVED
 
 CONNECTIONS = 2
 PARTS = 32  # into which the entries are cut, for the connections to share
@@ -34,7 +35,10 @@ _OPTIONS = "-c default_transaction_read_only=on -c statement_timeout=60s -c lock
 
 # A balance may say anything by now: what is added up of it must not overflow.
 _LENGTH = "least(greatest(seq, 0), 1000000000000000)"
-_COUNT = f"SELECT count(*) AS balances, coalesce(sum({_LENGTH}), 0) AS entries FROM balance WHERE true {{scope}}"  # noqa: S608 - constants
+_COUNT = f"""
+    SELECT count(*) FILTER (WHERE {HAS_MOVED}) AS balances, coalesce(sum({_LENGTH}), 0) AS entries
+    FROM balance WHERE true {{scope}}
+"""  # noqa: S608 - constants
 
 # Where to cut, by what the balances say of the lengths: wrong ones make uneven parts, but never a gap between them.
 _CUTS = f"""
@@ -78,6 +82,7 @@ _ENTRIES = f"""
 _BALANCES = f"""
     SELECT * FROM (
         SELECT b.*, row_number() OVER page AS number, lead(b.sku) OVER page IS NULL AS is_last,
+            count(*) FILTER (WHERE b.{HAS_MOVED} OR last.{HAS_MOVED}) OVER page AS moved,
             coalesce(last.seq, 0) AS last_seq, coalesce(units, 0) AS open,
             b.seq = coalesce(last.seq, 0) AND b.on_hand = coalesce(last.balance, 0)
                 AND b.head = coalesce(last.hash, {START}) AS agrees
@@ -162,6 +167,7 @@ class Report:
     entries_in_all: int = 0
     entries: int = 0
     balances: int = 0
+    requests: int = 0
     broken: dict[StockKey, tuple[int, str]] = field(default_factory=dict)
     held_wrong: dict[StockKey, str] = field(default_factory=dict)
     requests_wrong: dict[RequestKey, str] = field(default_factory=dict)
@@ -170,6 +176,11 @@ class Report:
     @property
     def is_whole(self) -> bool:
         return self.found == 0
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """There was nothing to look at, and nothing is said to be there."""
+        return self.is_whole and not (self.entries or self.balances or self.requests)
 
     @property
     def found(self) -> int:
@@ -275,7 +286,7 @@ class _Look:
                 self._judge_balance(row)
             count = rows[-1].number if rows else 0
             after = Place(*rows[-1][:3]) if rows else after
-            self.report.balances += count
+            self.report.balances += rows[-1].moved if rows else 0
             self.tell(self.report)
 
     async def at_holds(self, connection: Connection) -> None:
@@ -294,6 +305,7 @@ class _Look:
                 if row.wrong is not None:
                     self.report.request_wrong((row.tenant_id, row.request_id), row.wrong)
             count = rows[-1].number if rows else 0
+            self.report.requests += count
             after = (rows[-1].tenant_id, rows[-1].request_id) if rows else after
 
     def _judge_entry(self, row: Any) -> None:

@@ -23,7 +23,7 @@ from services.inventory.requests import (
     StockRequest,
 )
 from services.inventory.sourcing import Coordinates, Site
-from services.inventory.store import Query
+from services.inventory.store import HAS_MOVED, Query
 
 RequestKey = tuple[str, str]  # tenant, request
 SkuKey = tuple[str, str]  # tenant, SKU
@@ -171,7 +171,7 @@ _OPEN_HOLDS_YOUNGEST_FIRST = text("""
 _STOCKS_OF_SKUS = f"""
     SELECT b.* FROM {_SKUS} CROSS JOIN LATERAL (
         SELECT tenant_id, sku, warehouse, on_hand, {{held}} AS held, seq, head, updated_at FROM balance b
-        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku
+        WHERE b.tenant_id = wanted.tenant_id AND b.sku = wanted.sku AND {HAS_MOVED}
         ORDER BY b.warehouse LIMIT {_WAREHOUSES_MAX} {{lock}}
     ) b
 """  # noqa: S608 - constants
@@ -349,7 +349,7 @@ def holds_of(rows: Iterable[Any]) -> list[Hold]:
 
 
 def locking_stocks(skus: Iterable[SkuKey]) -> Query:
-    """The balances of the SKUs in every warehouse, locked in key order; `stocks_of` takes its rows."""
+    """The balances of the SKUs wherever they ever moved, locked in key order; `stocks_of` takes its rows."""
     return _LOCK_STOCKS, _sku_columns(skus)
 
 

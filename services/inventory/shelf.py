@@ -72,12 +72,15 @@ class Shelf:
         rest = {sku: qty - aimed.get(sku, 0) for sku, qty in missing.items()}
         return Decision(AllocationStatus.WAITING if any(rest.values()) else AllocationStatus.HELD, plan, rest)
 
-    def pass_over(self, request: StockRequest, status: AllocationStatus) -> Decision:
-        """It gets nothing, whatever there is."""
-        available = self._available(request.tenant_id, request.wanted)
+    def pass_over(
+        self, request: StockRequest, status: AllocationStatus, rest: Mapping[str, int] | None = None
+    ) -> Decision:
+        """It gets nothing, whatever there is. `rest`: the units per SKU that it still wants; None stands for all."""
+        wanted = request.wanted if rest is None else rest
+        available = self._available(request.tenant_id, wanted)
         sites = self._sites.get(request.tenant_id, {})
-        missing = dict(request.wanted) if status is AllocationStatus.WAITING else {}
-        return Decision(status, sourcing.shortage(request.wanted, available, sites, request.destination), missing)
+        missing = dict(wanted) if status is AllocationStatus.WAITING else {}
+        return Decision(status, sourcing.shortage(wanted, available, sites, request.destination), missing)
 
     def hold(self, request: StockRequest, decision: Decision) -> None:
         for placement in decision.plan.placements:

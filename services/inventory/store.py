@@ -17,6 +17,10 @@ from services.inventory.domain import Entry, Stock, StockKey
 # A statement and its parameters, for the one that sends it along with others (chassis/pipeline.py).
 Query = tuple[TextClause, Mapping[str, Any]]
 
+# A row is made to be locked, before its first movement is decided, and stays where that is refused: nobody is told of
+# it. No index knows the difference, as it would be one more to write with every movement.
+HAS_MOVED = "seq > 0"
+
 # It waits for another transaction that makes the same row.
 _ADD_MISSING_BALANCES = text("""
     INSERT INTO balance (tenant_id, sku, warehouse)

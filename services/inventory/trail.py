@@ -12,6 +12,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.ids import earliest_id
+from services.inventory import store
 from services.inventory.domain import Entry, Reason, StockKey
 
 _OF_CHAIN = "tenant_id = :tenant_id AND sku = :sku AND warehouse = :warehouse"
@@ -166,9 +167,9 @@ async def list_levels(
     limit: int,
     now: datetime,
 ) -> list[Level]:
-    """Stock per SKU and warehouse, in that order, without the holds that have expired."""
+    """Stock per SKU and warehouse that ever moved, in that order, without the holds that have expired."""
     given = {name: value for name, value in (("sku", sku), ("warehouse", warehouse)) if value is not None}
-    conditions = ["tenant_id = :tenant_id", *(_CONDITIONS[name] for name in given)]
+    conditions = ["tenant_id = :tenant_id", store.HAS_MOVED, *(_CONDITIONS[name] for name in given)]
     if after is not None:
         conditions.append("(sku, warehouse) > (:after_sku, :after_warehouse)")
         given |= {"after_sku": after[0], "after_warehouse": after[1]}

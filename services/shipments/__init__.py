@@ -1,8 +1,8 @@
 """Shipments: from the request to the label.
 
 Owns       shipments, their parcels, the purchase of labels and the labels that were bought.
-Answers    CreateShipments, CancelShipment, DispatchShipment, GetShipment, ListShipments, GetLabel, LookUpAnswer
-           (shipments.proto).
+Answers    CreateShipments, CancelShipment, DispatchShipment, GetShipment, GetTerms, ListShipments, GetLabel,
+           LookUpAnswer (shipments.proto).
 Publishes  shipment.created, .allocated, .backordered, .label_ready, .shipped, .delivered, .canceled, .failed, each with
            the whole shipment.
 Listens    to its own shipment.created (asks inventory for stock), .allocated (buys the labels), .canceled and .failed

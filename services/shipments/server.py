@@ -59,6 +59,17 @@ class ShipmentsServer(shipments_pb2_grpc.ShipmentsServicer):
         shipment = await self._database.run(lambda tx: operations.get_shipment(tx, request.tenant_id, request.id))
         return self._announcer.snapshot(shipment, self._clock())
 
+    async def GetTerms(
+        self, request: shipments_pb2.GetShipmentRequest, context: Context
+    ) -> shipments_pb2.ShipmentTerms:
+        shipment = await self._database.run(lambda tx: operations.get_shipment(tx, request.tenant_id, request.id))
+        expires_at = shipment.hold_expires_at
+        return shipments_pb2.ShipmentTerms(
+            allocation=f"ALLOCATION_POLICY_{shipment.policy.upper()}",
+            priority=shipment.priority,
+            hold_expires_at=wire.timestamp(expires_at) if expires_at is not None else None,
+        )
+
     async def ListShipments(
         self, request: shipments_pb2.ListShipmentsRequest, context: Context
     ) -> shipments_pb2.ListShipmentsReply:

@@ -9,6 +9,7 @@ from cli.local.home import make_secrets, open_home
 from cli.local.processes import (
     CHOICES,
     FOR_ALL,
+    FOR_SHIPMENTS,
     FOR_THE_GATEWAY,
     FOR_THE_SERVICES,
     GATEWAY,
@@ -19,6 +20,7 @@ from cli.local.processes import (
 from cli.local.stack import Stack, choose_ports
 from gateway.__main__ import GatewaySettings
 from sandbox.__main__ import SandboxSettings
+from services.shipments.__main__ import Settings
 
 
 @pytest.fixture
@@ -33,8 +35,17 @@ def test_what_was_chosen_reaches_the_processes_that_know_it(stack: Stack) -> Non
 
     assert reached(GATEWAY) == {*FOR_ALL, *FOR_THE_GATEWAY}
     for service in SERVICES:
-        assert reached(service) == {*FOR_ALL, *FOR_THE_SERVICES}
+        own = FOR_SHIPMENTS if service is SHIPMENTS else ()
+        assert reached(service) == {*FOR_ALL, *FOR_THE_SERVICES, *own}
     assert reached(SANDBOX) == {*FOR_ALL}
+
+
+def test_a_scan_at_the_sandbox_is_seen_within_seconds_where_nothing_else_was_chosen(tmp_path: Path) -> None:
+    plain = Stack(home=open_home(tmp_path), secrets=make_secrets(), ports=choose_ports())
+
+    assert "SKUTRAIL_TRACK_EVERY_S" in CHOICES
+    assert 0 < float(SHIPMENTS.environment(plain)["SKUTRAIL_TRACK_EVERY_S"]) <= 10
+    assert Settings.model_fields["track_every_s"].default == 900
 
 
 def test_the_gateway_is_told_nothing_that_it_does_not_read(stack: Stack) -> None:

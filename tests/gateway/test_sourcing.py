@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import pytest
 
 from chassis.clock import utc_now
@@ -16,6 +17,10 @@ from tests.running import RunningStack
 
 SHIPMENTS, DRY = "/v1/shipments", "/v1/shipments?dry_run=true"
 LEDGER = "/v1/inventory/ledger"
+ALLOCATION = [
+    *("shipment_id", "allocation", "priority", "hold_expires_at"),
+    *("status", "allocations", "missing", "candidates", "decided_at"),
+]
 SEATTLE, NEW_YORK = {"latitude": 47.6062, "longitude": -122.3321}, {"latitude": 40.7128, "longitude": -74.0060}
 
 
@@ -133,7 +138,7 @@ async def test_the_decision_behind_a_shipment_is_told_with_every_warehouse(own: 
     location = await ship(own, "label_ready", body)
     told = await own.get(f"{location}/allocation")
 
-    assert list(told.json) == ["shipment_id", "status", "allocations", "missing", "candidates", "decided_at"]
+    assert list(told.json) == ALLOCATION
     assert told.json["shipment_id"] == location.rpartition("/")[2]
     assert told.json["status"] == "allocated"
     assert told.json["allocations"] == [{"sku": sku, "warehouse": "WEST", "qty": 4}]
@@ -158,6 +163,20 @@ async def test_a_partial_shipment_holds_what_there_is_and_waits_for_the_rest(own
 
     await receive(own, sku, EAST=2)
     await own.get_until(location, lambda told: told.json["status"] == "label_ready")
+
+
+async def test_what_was_asked_of_an_allocation_is_told_with_it(own: Caller) -> None:
+    asked = {"allocation": "partial", "priority": 7, "hold_expires_at": "2999-04-22T19:04:11.5+02:00"}
+    nothing_said = await ship(own, "backordered", shipment(new_sku(), "ord_1"))
+    said = await ship(own, "backordered", shipment(new_sku(), "ord_1") | asked)
+    await own.post(f"{said}/cancel", b"")
+
+    plain, canceled = [(await own.get(f"{location}/allocation")).json for location in (nothing_said, said)]
+
+    assert list(plain) == list(canceled) == ALLOCATION
+    assert [plain[name] for name in asked] == ["all_or_none", 0, None]
+    assert [canceled[name] for name in asked] == ["partial", 7, "2999-04-22T17:04:11Z"]
+    assert "priority" not in (await own.get(said)).json
 
 
 async def test_what_has_not_left_in_time_gives_its_stock_back(own: Caller) -> None:
@@ -189,6 +208,19 @@ async def test_dispatch_turns_what_is_held_into_picks(own: Caller) -> None:
     assert (await own.get(f"{location}/allocation")).json["status"] == "dispatched"
     assert (await own.post(f"{location}/dispatch", b"{}")).json["status"] == "shipped"
     assert_refused(await own.post(f"{location}/cancel", b""), "shipped")
+
+
+async def test_what_the_sandbox_has_delivered_is_told_within_seconds(stack: RunningStack, own: Caller) -> None:
+    sku = new_sku()
+    await receive(own, sku, EAST=2)
+    location = await ship(own, "label_ready", shipment(sku, "ord_1", 2))
+    [parcel] = (await own.post(f"{location}/dispatch", b"")).json["parcels"]
+
+    scans = f"{stack.system.stack.carrier_url}/v1/labels/{parcel['tracking_number']}/scans"
+    async with aiohttp.ClientSession() as carrier, carrier.post(scans, json={"status": "delivered"}) as scanned:
+        assert scanned.status == 201
+
+    await own.get_until(location, lambda told: told.json["status"] == "delivered")
 
 
 async def test_cancel_gives_back_what_is_held(own: Caller) -> None:

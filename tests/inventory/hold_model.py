@@ -88,8 +88,8 @@ class Model:
         for request in sorted(self.requests.values(), key=lambda request: -request.position):
             if self.held(place) > after and request.open.get(place):
                 _end(request, WAITING)
-                missing = {sku: qty - request.picked_of(sku) for sku, qty in request.wanted.items()}
-                request.missing = {sku: units for sku, units in missing.items() if units}
+                rest = {sku: qty - request.picked_of(sku) for sku, qty in request.wanted.items()}
+                request.missing = {sku: units for sku, units in rest.items() if units}
         self.add(place, change)
         return True
 

@@ -196,6 +196,33 @@ async def test_verify_names_what_is_broken_and_looks_only_where_it_is_told(recor
     assert (warehouse.is_whole, warehouse.entries) == (False, 109)
 
 
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        (["--tenant=nobody"], "the tenant nobody"),
+        (["--tenant=acme/live", "--sku=NEVER"], "the tenant acme/live, the sku NEVER"),
+        (["--warehouse=sea-1"], "the warehouse sea-1"),
+    ],
+)
+async def test_where_nothing_is_recorded_verify_tells_so_instead_of_a_verdict(
+    recorded: Place, option: list[str], named: str
+) -> None:
+    ended = await skutrail("verify", *option, SKUTRAIL_DATABASE_URL=recorded.application)
+
+    assert ended == Ended(2, "", f"skutrail: nothing is recorded of {named}: is it spelled right?\n")
+
+
+async def test_a_tenant_that_only_waits_is_known_and_an_empty_database_is_whole(place: Place) -> None:
+    empty = await skutrail("verify", SKUTRAIL_DATABASE_URL=place.application)
+    database = Database(create_engine(place.application, pool_size=1))
+    await Inventory(database, "acme/live").allocate("shp_1", ("SKU-1", 1))
+    await database.engine.dispose()
+
+    waiting = await skutrail("verify", "--tenant=acme/live", SKUTRAIL_DATABASE_URL=place.application)
+
+    assert empty == waiting == Ended(0, "0 entries, 0 balances. All is whole.\n", "")
+
+
 async def test_trouble_is_no_verdict(tmp_path: Path, databases: Any) -> None:
     all_ended = await asyncio.gather(
         skutrail("verify", SKUTRAIL_HOME=str(tmp_path)),  # where no stack runs

@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from chassis import wire
 from chassis.errors import Fault
 from gateway import openapi_words
 from services.inventory import events
@@ -142,6 +143,39 @@ async def test_an_explanation_follows_the_request_and_keeps_the_decision(invento
     assert (await inventory.explain("shp_1")).status == released.status
     with pytest.raises(Fault):
         await Inventory(inventory.database, "tenant_of_another").explain("shp_1")
+
+
+async def test_after_a_shortfall_the_explanation_is_why_it_waits(inventory: Inventory) -> None:
+    await inventory.record(inventory.wish(3, warehouse="A"), inventory.wish(2, warehouse="B"))
+    await inventory.record(inventory.wish(1, sku="X", warehouse="A"))
+    await inventory.allocate("shp_old", ("X", 1))
+    await inventory.allocate("shp_1", ("SKU-1", 3))
+    inventory.ahead = timedelta(minutes=1)
+
+    await inventory.move(-2, Reason.ADJUSTMENT, warehouse="A")
+    told = await inventory.explain("shp_1")
+
+    assert (told.status, held(told)) == (WAITING, [])
+    assert [(line.sku, line.qty) for line in told.missing] == [("SKU-1", 3)]
+    assert [(c.warehouse, c.chosen, [(s.available, s.taken) for s in c.stock]) for c in told.candidates] == [
+        ("B", False, [(2, 0)]),
+        ("A", False, [(1, 0)]),
+    ]
+    assert wire.moment(told.decided_at) > inventory.clock() - timedelta(seconds=30)
+    assert (await inventory.explain("shp_old")).status == HELD
+
+
+async def test_after_a_shortfall_of_what_was_picked_in_part_only_the_rest_is_explained(inventory: Inventory) -> None:
+    await inventory.record(inventory.wish(2, warehouse="A"), inventory.wish(4, sku="X", warehouse="B"))
+    await inventory.allocate("shp_1", ("SKU-1", 2), ("X", 3), policy=Policy.PARTIAL)
+    await inventory.move(2, Reason.PICK, warehouse="A", reference="shp_1")
+
+    await inventory.move(-4, Reason.ADJUSTMENT, sku="X", warehouse="B")
+    told = await inventory.explain("shp_1")
+
+    assert (told.status, held(told)) == (WAITING, [("SKU-1", "A", 2)])
+    assert rules(told) == [("B", False, "NO_STOCK")]
+    assert [(s.sku, s.available, s.taken) for c in told.candidates for s in c.stock] == [("X", 0, 0)]
 
 
 async def test_a_plan_for_a_time_that_is_over_is_over(inventory: Inventory) -> None:

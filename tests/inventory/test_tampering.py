@@ -241,6 +241,23 @@ async def test_an_audit_finds_the_same_wherever_its_pages_and_parts_end(
     assert {key.sku: seq for key, (seq, _) in broken.broken.items()} == {"SKU-2": 3, "SKU-3": 3, "SKU-5": 3}
 
 
+async def test_what_never_moved_is_no_balance_unless_it_says_that_it_did(
+    superuser: psycopg.AsyncConnection, inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "BALANCES_PAGE", 1)
+    await inventory.move(1, Reason.PICK, sku="A")
+    await inventory.move(1, sku="B")
+    await inventory.move(1, Reason.PICK, sku="C")
+
+    refused = await look(inventory)
+    await superuser.execute(change_balance("on_hand = 2").encode(), {"tenant": inventory.tenant_id})
+    tampered = await look(inventory)
+
+    assert (refused.entries, refused.balances, refused.balances_in_all) == (1, 1, 1)
+    assert refused.is_whole
+    assert [key.sku for key in tampered.broken] == ["A", "B", "C"]
+
+
 async def test_where_nothing_ever_moved_all_is_whole(inventory: Inventory) -> None:
     scope = Scope(new_id("nobody"))
 

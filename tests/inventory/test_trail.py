@@ -157,6 +157,22 @@ async def test_a_balance_of_old_is_that_after_the_last_entry_by_then(inventory: 
     assert await balance(START, "never") == 0
 
 
+async def test_what_a_refused_movement_names_has_not_begun(inventory: Inventory) -> None:
+    await inventory.move(5)
+    refused = await inventory.move(1, Reason.PICK, warehouse="TYPO")
+    await inventory.move(1, Reason.PICK, sku="TYPO")
+
+    assert isinstance(refused.answer, Fault)
+    assert [(level.sku, level.warehouse) for level in await inventory.levels()] == [("SKU-1", "SEA-1")]
+    assert [one.warehouse for one in (await inventory.plan(("SKU-1", 9))).candidates] == ["SEA-1"]
+    await inventory.allocate("shp_1", ("SKU-1", 9), ("TYPO", 1))
+    assert [one.warehouse for one in (await inventory.explain("shp_1")).candidates] == ["SEA-1"]
+    assert await inventory.levels("TYPO") == []
+    await inventory.move(2, sku="TYPO")
+    await inventory.move(2, Reason.PICK, sku="TYPO")
+    assert [(level.on_hand, level.waiting) for level in await inventory.levels("TYPO")] == [(0, 1)]
+
+
 async def test_levels_tell_what_is_held_free_and_waited_for(inventory: Inventory) -> None:
     await inventory.record(inventory.wish(5), inventory.wish(2, warehouse="B"), inventory.wish(1, sku="X"))
     await inventory.allocate("shp_1", ("SKU-1", 4))

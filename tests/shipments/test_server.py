@@ -91,6 +91,11 @@ async def test_what_a_request_says_of_its_stock_is_kept_and_told_to_inventory(sh
 
     kept = await shipments.run(lambda tx: operations.get_shipment(tx, shipments.tenant_id, created.id))
     assert (kept.policy, kept.priority, kept.hold_expires_at) == (Policy.PARTIAL, 7, expires_at)
+    terms = await rpc.call(
+        stub.GetTerms, shipments_pb2.GetShipmentRequest(tenant_id=shipments.tenant_id, id=created.id)
+    )
+    assert (terms.allocation, terms.priority) == (inventory_pb2.ALLOCATION_POLICY_PARTIAL, 7)
+    assert wire.moment(terms.hold_expires_at) == expires_at
     assert created.ship_to.coordinates.latitude == 47.6
     wanted = stock_request(kept)
     assert wanted.policy == inventory_pb2.ALLOCATION_POLICY_PARTIAL

@@ -46,7 +46,7 @@ def _trail(where: str = "true", **filters: str) -> Walk:
 
 
 def _levels(where: str = "true", **filters: str) -> Walk:
-    query = f"SELECT sku, warehouse FROM balance WHERE tenant_id = %s AND {where} ORDER BY sku, warehouse"
+    query = f"SELECT sku, warehouse FROM balance WHERE tenant_id = %s AND seq > 0 AND {where} ORDER BY sku, warehouse"
     return Walk("/v1/inventory/levels", "inventory", query, filters, lambda row: (row["sku"], row["warehouse"]))
 
 

@@ -217,6 +217,16 @@ class GetShipmentRequest(_message.Message):
     id: str
     def __init__(self, tenant_id: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...
 
+class ShipmentTerms(_message.Message):
+    __slots__ = ("allocation", "priority", "hold_expires_at")
+    ALLOCATION_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    allocation: _inventory_pb2.AllocationPolicy
+    priority: int
+    hold_expires_at: _timestamp_pb2.Timestamp
+    def __init__(self, allocation: _Optional[_Union[_inventory_pb2.AllocationPolicy, str]] = ..., priority: _Optional[int] = ..., hold_expires_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class ListShipmentsRequest(_message.Message):
     __slots__ = ("tenant_id", "order_id", "status", "limit", "after_id")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]

@@ -56,6 +56,11 @@ class ShipmentsStub:
                 request_serializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_shipments__pb2.Shipment.FromString,
                 _registered_method=True)
+        self.GetTerms = channel.unary_unary(
+                '/skutrail.v1.Shipments/GetTerms',
+                request_serializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentTerms.FromString,
+                _registered_method=True)
         self.ListShipments = channel.unary_unary(
                 '/skutrail.v1.Shipments/ListShipments',
                 request_serializer=skutrail_dot_v1_dot_shipments__pb2.ListShipmentsRequest.SerializeToString,
@@ -107,6 +112,13 @@ class ShipmentsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTerms(self, request, context):
+        """What was asked of the allocation of a shipment, whatever has become of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListShipments(self, request, context):
         """Shipments, newest first. A page ends early where it would outgrow a message.
         """
@@ -149,6 +161,11 @@ def add_ShipmentsServicer_to_server(servicer, server):
                     servicer.GetShipment,
                     request_deserializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_shipments__pb2.Shipment.SerializeToString,
+            ),
+            'GetTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTerms,
+                    request_deserializer=skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_shipments__pb2.ShipmentTerms.SerializeToString,
             ),
             'ListShipments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListShipments,
@@ -275,6 +292,33 @@ class Shipments:
             '/skutrail.v1.Shipments/GetShipment',
             skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
             skutrail_dot_v1_dot_shipments__pb2.Shipment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/skutrail.v1.Shipments/GetTerms',
+            skutrail_dot_v1_dot_shipments__pb2.GetShipmentRequest.SerializeToString,
+            skutrail_dot_v1_dot_shipments__pb2.ShipmentTerms.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,6 +46,8 @@ class ShipmentsStub:
     after its end.
     """
     GetShipment: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]
+    GetTerms: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.ShipmentTerms]
+    """What was asked of the allocation of a shipment, whatever has become of it."""
     ListShipments: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]
     """Shipments, newest first. A page ends early where it would outgrow a message."""
     GetLabel: _grpc.UnaryUnaryMultiCallable[_shipments_pb2.GetLabelRequest, _shipments_pb2.Label]
@@ -69,6 +71,8 @@ class ShipmentsAsyncStub(ShipmentsStub):
     after its end.
     """
     GetShipment: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.Shipment]  # type: ignore[assignment]
+    GetTerms: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetShipmentRequest, _shipments_pb2.ShipmentTerms]  # type: ignore[assignment]
+    """What was asked of the allocation of a shipment, whatever has become of it."""
     ListShipments: _aio.UnaryUnaryMultiCallable[_shipments_pb2.ListShipmentsRequest, _shipments_pb2.ListShipmentsReply]  # type: ignore[assignment]
     """Shipments, newest first. A page ends early where it would outgrow a message."""
     GetLabel: _aio.UnaryUnaryMultiCallable[_shipments_pb2.GetLabelRequest, _shipments_pb2.Label]  # type: ignore[assignment]
@@ -113,6 +117,14 @@ class ShipmentsServicer(metaclass=_abc_1.ABCMeta):
         request: _shipments_pb2.GetShipmentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_shipments_pb2.Shipment, _abc.Awaitable[_shipments_pb2.Shipment]]: ...
+
+    @_abc_1.abstractmethod
+    def GetTerms(
+        self,
+        request: _shipments_pb2.GetShipmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_shipments_pb2.ShipmentTerms, _abc.Awaitable[_shipments_pb2.ShipmentTerms]]:
+        """What was asked of the allocation of a shipment, whatever has become of it."""
 
     @_abc_1.abstractmethod
     def ListShipments(
