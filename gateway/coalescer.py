@@ -20,7 +20,10 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 BATCH_MAX = 256
-CALLS_MAX = 1  # under way at once: what arrives meanwhile makes the next one larger, and each request cheaper
+# Under way at once: one, for what arrives meanwhile makes the next one larger, and each request cheaper. Where so many
+# wait that they are worth a call of their own, two: we read requests and write answers while the service works.
+CALLS_MAX = 2
+MANY = 16
 # A call that takes so long waits for something that its neighbours may not need: the next one does not wait for it.
 SLOW_S = 0.15
 SLOW_CALLS_MAX = 8
@@ -51,7 +54,7 @@ class Coalescer(Generic[Question, Answer]):
         return await asked.answer
 
     def _start_call(self) -> None:
-        if self._queue and len(self._calls) < CALLS_MAX + min(self._slow_calls, SLOW_CALLS_MAX):
+        if self._is_worth_a_call(beside=len(self._calls)):
             # In a context of its own: the call is that of many requests, and none of theirs.
             call = asyncio.create_task(self._call_while_asked(), context=Context())
             self._calls.add(call)
@@ -61,8 +64,14 @@ class Coalescer(Generic[Question, Answer]):
         self._calls.discard(call)
         self._start_call()  # where all were slow, somebody may still wait
 
+    def _is_worth_a_call(self, beside: int) -> bool:
+        """Whether those that wait are, beside so many calls, of which the slow ones do not count."""
+        quick = beside - min(self._slow_calls, SLOW_CALLS_MAX)
+        return bool(self._queue) and quick < (CALLS_MAX if len(self._queue) >= MANY else 1)
+
     async def _call_while_asked(self) -> None:
-        while batch := self._queue.take(self._batch_max):
+        while self._is_worth_a_call(beside=len(self._calls) - 1):
+            batch = self._queue.take(self._batch_max)
             in_time = [asked for asked in batch if not self._is_late(asked)]
             if in_time and not await self._call_patiently(in_time):
                 return  # others have taken over

@@ -7,7 +7,7 @@ import pytest
 
 from chassis.errors import Fault
 from gateway import coalescer
-from gateway.coalescer import CALLS_MAX, Coalescer
+from gateway.coalescer import MANY, Coalescer
 
 
 class Service:
@@ -46,13 +46,29 @@ async def test_what_arrives_while_calls_are_under_way_shares_the_next() -> None:
     service = Service()
     service.go.clear()
     one = Coalescer(service)
-    first = [task for number in range(CALLS_MAX) for task in await asked(one, number)]
+    first = await asked(one, 1)
 
-    later = await asked(one, *range(10, 30))
+    later = await asked(one, *range(2, MANY))
     service.go.set()
 
-    assert await asyncio.gather(*first, *later) == [2 * number for number in (*range(CALLS_MAX), *range(10, 30))]
-    assert len(service.calls) == CALLS_MAX + 1
+    assert await asyncio.gather(*first, *later) == [2 * number for number in range(1, MANY)]
+    assert service.calls == [[1], list(range(2, MANY))]
+
+
+async def test_many_that_wait_have_a_second_call_and_no_third() -> None:
+    service = Service()
+    service.go.clear()
+    one = Coalescer(service)
+    first = await asked(one, 0)
+
+    few, enough = await asked(one, *range(1, MANY)), await asked(one, MANY)
+    assert service.calls == [[0], list(range(1, MANY + 1))]
+    many = await asked(one, *range(100, 100 + 2 * MANY))
+    assert len(service.calls) == 2
+    service.go.set()
+
+    await asyncio.gather(*first, *few, *enough, *many)
+    assert service.calls[2:] == [list(range(100, 100 + 2 * MANY))]
 
 
 async def test_a_call_that_fails_fails_those_that_share_it_and_nobody_else() -> None:
@@ -84,7 +100,7 @@ async def test_more_than_may_wait_is_refused_and_another_tenant_still_has_room(m
     service = Service()
     service.go.clear()
     one = Coalescer(service)
-    under_way = [task for number in range(CALLS_MAX) for task in await asked(one, number)]
+    under_way = await asked(one, 0)
     waiting = await asked(one, 1, 2, 3)
 
     with pytest.raises(Fault, match="unavailable"):
@@ -96,7 +112,6 @@ async def test_more_than_may_wait_is_refused_and_another_tenant_still_has_room(m
 
 
 async def test_what_waited_long_has_less_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coalescer, "CALLS_MAX", 1)
     monkeypatch.setattr(coalescer, "SLOW_S", 5)
     service = Service()
     service.go.clear()
@@ -110,7 +125,6 @@ async def test_what_waited_long_has_less_time_left(monkeypatch: pytest.MonkeyPat
 
 
 async def test_what_waited_too_long_is_told_so_and_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coalescer, "CALLS_MAX", 1)
     monkeypatch.setattr(coalescer, "WAIT_MAX_S", 0.05)
     service = Service()
     service.go.clear()
