@@ -241,8 +241,18 @@ class BatchKeys:
             return
         # One order for all: two batches over the same keys must not deadlock.
         ordered = {claim: answers[claim] for claim in sorted(answers)}
+        self._add(pipeline, list(ordered), _answer_columns(ordered))
+
+    def tell_reserved(self, pipeline: Pipeline, claims: Iterable[Claim]) -> None:
+        """Adds the free keys for writes that other services own: they have no answer here."""
+        ordered = sorted(set(claims))
+        if ordered:
+            nothing = [None] * len(ordered)
+            self._add(pipeline, ordered, {"replies": nothing, "faults": nothing})
+
+    def _add(self, pipeline: Pipeline, ordered: Sequence[Claim], answers: Mapping[str, Sequence[bytes | None]]) -> None:
         times = {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
-        pipeline.tell(_ADD, {**_columns(list(ordered)), **_answer_columns(ordered), **times})
+        pipeline.tell(_ADD, {**_columns(ordered), **answers, **times})
 
 
 async def _find_answers(
@@ -282,14 +292,6 @@ def _columns(claims: Sequence[Claim]) -> dict[str, object]:
         "keys": [c.key for c in claims],
         "fingerprints": [c.fingerprint for c in claims],
     }
-
-
-async def reserve(tx: AsyncConnection, wanted: Claim, now: datetime) -> None:
-    """Claims a key for a write that another service owns: it has no answer here. Asked again, it changes nothing.
-
-    Raises Fault `idempotency_key_reused` or `idempotency_key_in_use`.
-    """
-    await claim(tx, wanted, now)
 
 
 async def free(tx: AsyncConnection, reserved: Claim) -> None:

@@ -6,15 +6,17 @@ inventory that is away refuses: what runs without the register could ship under 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TypeVar
 
 from chassis import rpc
-from chassis.errors import Fault
+from chassis.errors import Fault, from_message
 from chassis.logs import log
 from gateway.call import Call
 from skutrail.v1 import common_pb2, inventory_pb2
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -23,8 +25,10 @@ async def holding_key(call: Call) -> AsyncIterator[None]:
 
     Raises Fault `idempotency_key_reused` where it is the key of another request, `unavailable` where nobody can say.
     """
-    reservation = inventory_pb2.ReserveKeyRequest(tenant_id=call.tenant_id, idempotency=call.idempotency)
-    await _ask(call.upstream.inventory.ReserveKey, reservation)
+    reservation = inventory_pb2.KeyReservation(tenant_id=call.tenant_id, idempotency=call.idempotency)
+    outcome = await _told(call.upstream.reservations.ask(call.tenant_id, reservation))
+    if outcome.HasField("refusal"):
+        raise from_message(outcome.refusal)
     try:
         yield
     except Fault as refusal:
@@ -36,12 +40,12 @@ async def holding_key(call: Call) -> AsyncIterator[None]:
 async def refuse_other_requests(call: Call) -> None:
     """Raises Fault `idempotency_key_reused` where the key is that of another request; reserves nothing."""
     question = common_pb2.LookUpAnswerRequest(tenant_id=call.tenant_id, idempotency=call.idempotency)
-    await _ask(call.upstream.inventory.LookUpAnswer, question)
+    await _told(rpc.call(call.upstream.inventory.LookUpAnswer, question))
 
 
-async def _ask(method: Callable[..., Awaitable[Any]], question: Any) -> None:
+async def _told(answer: Awaitable[T]) -> T:
     try:
-        await rpc.call(method, question)
+        return await answer
     except Fault as fault:
         if fault.code != "deadline_exceeded":
             raise

@@ -22,7 +22,7 @@ class Upstream:
     """Made inside a running event loop. `addresses` names inventory, shipments, orders and webhooks.
 
     Call a stub's method by `chassis.rpc.call`: within 2 s it answers or raises the Fault that a caller may see.
-    What is asked most, `movements`, `balances` and `new_shipments`, shares its calls.
+    What is asked most, `movements`, `balances`, `reservations` and `new_shipments`, shares its calls.
     """
 
     def __init__(self, addresses: Mapping[str, str]) -> None:
@@ -33,6 +33,7 @@ class Upstream:
         self.webhooks = WebhooksStub(self._channels["webhooks"])
         self.movements = Coalescer(self._record_movements)
         self.balances = Coalescer(self._get_balances)
+        self.reservations = Coalescer(self._reserve_keys)
         self.new_shipments = Coalescer(self._create_shipments, batch_max=CREATED_MAX)
 
     async def _record_movements(
@@ -48,6 +49,13 @@ class Upstream:
         wanted = inventory_pb2.GetBalancesRequest(keys=keys)
         reply = await rpc.call(self.inventory.GetBalances, wanted, timeout_s=timeout_s)
         return reply.balances
+
+    async def _reserve_keys(
+        self, reservations: Sequence[inventory_pb2.KeyReservation], timeout_s: float
+    ) -> Sequence[inventory_pb2.ReserveKeyOutcome]:
+        wanted = inventory_pb2.ReserveKeysRequest(reservations=reservations)
+        reply = await rpc.call(self.inventory.ReserveKeys, wanted, timeout_s=timeout_s)
+        return reply.outcomes
 
     async def _create_shipments(
         self, requests: Sequence[shipments_pb2.CreateShipmentRequest], timeout_s: float

@@ -22,6 +22,7 @@ from services.inventory import allocating, chain, dispatching, messages, operati
 from services.inventory.chain import Whole
 from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
 from services.inventory.operations import Outcome, Wish
+from services.inventory.registrar import KEYS_MAX, Registrar
 from services.inventory.requests import REQUESTS_MAX
 from services.inventory.trail import Filters
 from services.inventory.waker import Waker
@@ -38,10 +39,18 @@ _REASONS = {int(reason): reason for reason in Reason}
 
 class InventoryServer(inventory_pb2_grpc.InventoryServicer):
     def __init__(
-        self, database: Database, writer: Writer, relay: Relay, waker: Waker, clock: Clock, new_id: IdMaker
+        self,
+        database: Database,
+        writer: Writer,
+        registrar: Registrar,
+        relay: Relay,
+        waker: Waker,
+        clock: Clock,
+        new_id: IdMaker,
     ) -> None:
         self._database = database
         self._writer = writer
+        self._registrar = registrar
         self._relay = relay
         self._waker = waker
         self._clock = clock
@@ -217,12 +226,18 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)
         return idempotency.as_reply(await self._database.run(lambda tx: idempotency.look_up(tx, claim, self._clock())))
 
-    async def ReserveKey(
-        self, request: inventory_pb2.ReserveKeyRequest, context: Context
-    ) -> inventory_pb2.ReserveKeyReply:
-        claim = idempotency.claim_of(request.tenant_id, request.idempotency)
-        await self._database.run(lambda tx: idempotency.reserve(tx, claim, self._clock()))
-        return inventory_pb2.ReserveKeyReply()
+    async def ReserveKeys(
+        self, request: inventory_pb2.ReserveKeysRequest, context: Context
+    ) -> inventory_pb2.ReserveKeysReply:
+        _check_count(request.reservations, "/reservations", KEYS_MAX)
+        claims = [idempotency.claim_of(one.tenant_id, one.idempotency) for one in request.reservations]
+        reserved = await self._registrar.reserve(claims)
+        return inventory_pb2.ReserveKeysReply(
+            outcomes=[
+                inventory_pb2.ReserveKeyOutcome(refusal=to_message(one) if isinstance(one, Fault) else None)
+                for one in reserved
+            ]
+        )
 
     async def FreeKey(self, request: inventory_pb2.FreeKeyRequest, context: Context) -> inventory_pb2.FreeKeyReply:
         claim = idempotency.claim_of(request.tenant_id, request.idempotency)

@@ -77,9 +77,11 @@ async def test_a_key_that_was_reserved_and_never_used_serves_its_request(stack: 
     """The gateway ended between the reservation and the write."""
     key = str(uuid4())
     foreign = common_pb2.IdempotencyKey(key=key, fingerprint=b"of a request that never came")
-    reservation = inventory_pb2.ReserveKeyRequest(tenant_id="door-tests/test", idempotency=foreign)
+    reservation = inventory_pb2.KeyReservation(tenant_id="door-tests/test", idempotency=foreign)
     async with grpc.aio.insecure_channel(stack.system.stack.address("inventory")) as channel:
-        await rpc.call(InventoryStub(channel).ReserveKey, reservation)
+        wanted = inventory_pb2.ReserveKeysRequest(reservations=[reservation])
+        [outcome] = (await rpc.call(InventoryStub(channel).ReserveKeys, wanted)).outcomes
+        assert not outcome.HasField("refusal")
 
         assert_reused(await caller.post(SUBSCRIBE, a_body(SUBSCRIBE), idempotency_key=key))
 

@@ -6,10 +6,8 @@ import pytest
 import sqlalchemy.exc
 from sqlalchemy import text
 
-from chassis import idempotency
 from chassis.clock import utc_now
 from chassis.errors import Fault
-from chassis.idempotency import Claim
 from services.inventory.domain import Reason
 from services.inventory.operations import Outcome
 from tests.inventory.conftest import Inventory
@@ -148,7 +146,6 @@ async def test_first_movements_of_a_sku_do_not_race(inventory: Inventory) -> Non
 async def test_time_never_runs_backwards_within_a_chain(inventory: Inventory) -> None:
     from datetime import timedelta
 
-    from chassis.clock import utc_now
     from chassis.ids import new_id
     from services.inventory import operations
 
@@ -169,18 +166,3 @@ async def test_the_service_cannot_change_or_delete_an_entry(inventory: Inventory
         with pytest.raises(sqlalchemy.exc.ProgrammingError, match="permission denied"):
             async with inventory.database.transaction() as tx:
                 await tx.execute(text(statement))
-
-
-async def test_a_key_reserved_for_another_operation_is_not_the_ledgers(inventory: Inventory) -> None:
-    reserved = Claim(inventory.tenant_id, "k", b"elsewhere")
-    for _ in range(2):
-        await inventory.database.run(lambda tx: idempotency.reserve(tx, reserved, utc_now()))
-
-    assert code(await inventory.move(1, key="k")) == "idempotency_key_reused"
-    await inventory.database.run(lambda tx: idempotency.free(tx, reserved))
-    assert code(await inventory.move(1, key="k")) == "ok"
-
-    with pytest.raises(Fault, match="idempotency_key_reused"):
-        await inventory.database.run(lambda tx: idempotency.reserve(tx, reserved, utc_now()))
-    await inventory.database.run(lambda tx: idempotency.free(tx, reserved))
-    assert (await inventory.move(1, key="k")).replayed

@@ -16,6 +16,7 @@ from chassis.jetstream import Nats
 from chassis.outbox import Relay
 from services.inventory import warehouses
 from services.inventory.domain import Reason
+from services.inventory.registrar import Registrar
 from services.inventory.server import InventoryServer
 from services.inventory.sourcing import Coordinates
 from services.inventory.waker import Waker
@@ -37,7 +38,8 @@ async def stub(inventory: Inventory, nats_url: str) -> AsyncIterator[inventory_p
     relay = Relay(inventory.database.engine, nats)
     waker = Waker(inventory.database, relay, inventory.clock, new_id)
     writer = Writer(inventory.database, inventory.clock, new_id)
-    servicer = InventoryServer(inventory.database, writer, relay, waker, inventory.clock, new_id)
+    registrar = Registrar(inventory.database, inventory.clock)
+    servicer = InventoryServer(inventory.database, writer, registrar, relay, waker, inventory.clock, new_id)
     running = [asyncio.create_task(one.run()) for one in (waker, writer)]
     server = rpc.Server("127.0.0.1:0", ready=inventory.database.is_up)
     await server.start(

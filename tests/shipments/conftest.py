@@ -26,6 +26,7 @@ from chassis.jetstream import Nats
 from chassis.outbox import Relay
 from chassis.pipeline import Pipeline
 from cli.provision import DatabaseUrls
+from services.inventory.registrar import Registrar
 from services.inventory.server import InventoryServer
 from services.inventory.waker import Waker
 from services.inventory.writer import Writer
@@ -316,7 +317,7 @@ async def inventory_stub(
     writer = Writer(database, utc_now, new_id)
     waker = Waker(database, relay, utc_now, new_id)
     working = [asyncio.create_task(writer.run()), asyncio.create_task(waker.run())]
-    servicer = InventoryServer(database, writer, relay, waker, utc_now, new_id)
+    servicer = InventoryServer(database, writer, Registrar(database, utc_now), relay, waker, utc_now, new_id)
     server = rpc.Server("127.0.0.1:0", ready=database.is_up)
     await server.start(
         lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]

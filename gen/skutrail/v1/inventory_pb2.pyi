@@ -347,7 +347,13 @@ class Balance(_message.Message):
     as_of: _timestamp_pb2.Timestamp
     def __init__(self, sku: _Optional[str] = ..., warehouse: _Optional[str] = ..., balance: _Optional[int] = ..., as_of: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
-class ReserveKeyRequest(_message.Message):
+class ReserveKeysRequest(_message.Message):
+    __slots__ = ("reservations",)
+    RESERVATIONS_FIELD_NUMBER: _ClassVar[int]
+    reservations: _containers.RepeatedCompositeFieldContainer[KeyReservation]
+    def __init__(self, reservations: _Optional[_Iterable[_Union[KeyReservation, _Mapping]]] = ...) -> None: ...
+
+class KeyReservation(_message.Message):
     __slots__ = ("tenant_id", "idempotency")
     TENANT_ID_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_FIELD_NUMBER: _ClassVar[int]
@@ -355,9 +361,17 @@ class ReserveKeyRequest(_message.Message):
     idempotency: _common_pb2.IdempotencyKey
     def __init__(self, tenant_id: _Optional[str] = ..., idempotency: _Optional[_Union[_common_pb2.IdempotencyKey, _Mapping]] = ...) -> None: ...
 
-class ReserveKeyReply(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+class ReserveKeysReply(_message.Message):
+    __slots__ = ("outcomes",)
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[ReserveKeyOutcome]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[ReserveKeyOutcome, _Mapping]]] = ...) -> None: ...
+
+class ReserveKeyOutcome(_message.Message):
+    __slots__ = ("refusal",)
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    refusal: _common_pb2.Fault
+    def __init__(self, refusal: _Optional[_Union[_common_pb2.Fault, _Mapping]] = ...) -> None: ...
 
 class FreeKeyRequest(_message.Message):
     __slots__ = ("tenant_id", "idempotency")

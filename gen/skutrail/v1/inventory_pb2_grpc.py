@@ -126,10 +126,10 @@ class InventoryStub:
                 request_serializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.SerializeToString,
                 response_deserializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerReply.FromString,
                 _registered_method=True)
-        self.ReserveKey = channel.unary_unary(
-                '/skutrail.v1.Inventory/ReserveKey',
-                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.SerializeToString,
-                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.FromString,
+        self.ReserveKeys = channel.unary_unary(
+                '/skutrail.v1.Inventory/ReserveKeys',
+                request_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeysRequest.SerializeToString,
+                response_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeysReply.FromString,
                 _registered_method=True)
         self.FreeKey = channel.unary_unary(
                 '/skutrail.v1.Inventory/FreeKey',
@@ -269,9 +269,10 @@ class InventoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ReserveKey(self, request, context):
+    def ReserveKeys(self, request, context):
         """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
-        key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+        key is reserved here, where the keys of the ledger are: one outcome each, in order. Idempotent; refuses a key of
+        another request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -377,10 +378,10 @@ def add_InventoryServicer_to_server(servicer, server):
                     request_deserializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerRequest.FromString,
                     response_serializer=skutrail_dot_v1_dot_common__pb2.LookUpAnswerReply.SerializeToString,
             ),
-            'ReserveKey': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReserveKey,
-                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.FromString,
-                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.SerializeToString,
+            'ReserveKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveKeys,
+                    request_deserializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeysRequest.FromString,
+                    response_serializer=skutrail_dot_v1_dot_inventory__pb2.ReserveKeysReply.SerializeToString,
             ),
             'FreeKey': grpc.unary_unary_rpc_method_handler(
                     servicer.FreeKey,
@@ -886,7 +887,7 @@ class Inventory:
             _registered_method=True)
 
     @staticmethod
-    def ReserveKey(request,
+    def ReserveKeys(request,
             target,
             options=(),
             channel_credentials=None,
@@ -899,9 +900,9 @@ class Inventory:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/skutrail.v1.Inventory/ReserveKey',
-            skutrail_dot_v1_dot_inventory__pb2.ReserveKeyRequest.SerializeToString,
-            skutrail_dot_v1_dot_inventory__pb2.ReserveKeyReply.FromString,
+            '/skutrail.v1.Inventory/ReserveKeys',
+            skutrail_dot_v1_dot_inventory__pb2.ReserveKeysRequest.SerializeToString,
+            skutrail_dot_v1_dot_inventory__pb2.ReserveKeysReply.FromString,
             options,
             channel_credentials,
             insecure,

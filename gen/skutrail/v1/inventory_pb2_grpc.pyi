@@ -76,9 +76,10 @@ class InventoryStub:
     ListWarehouses: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListWarehousesRequest, _inventory_pb2.ListWarehousesReply]
     """The warehouses that were described, by code."""
     LookUpAnswer: _grpc.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]
-    ReserveKey: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]
+    ReserveKeys: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeysRequest, _inventory_pb2.ReserveKeysReply]
     """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
-    key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+    key is reserved here, where the keys of the ledger are: one outcome each, in order. Idempotent; refuses a key of
+    another request.
     """
     FreeKey: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.FreeKeyRequest, _inventory_pb2.FreeKeyReply]
     """Gives a reserved key back, when what it was reserved for is refused and not kept."""
@@ -130,9 +131,10 @@ class InventoryAsyncStub(InventoryStub):
     ListWarehouses: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListWarehousesRequest, _inventory_pb2.ListWarehousesReply]  # type: ignore[assignment]
     """The warehouses that were described, by code."""
     LookUpAnswer: _aio.UnaryUnaryMultiCallable[_common_pb2.LookUpAnswerRequest, _common_pb2.LookUpAnswerReply]  # type: ignore[assignment]
-    ReserveKey: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeyRequest, _inventory_pb2.ReserveKeyReply]  # type: ignore[assignment]
+    ReserveKeys: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ReserveKeysRequest, _inventory_pb2.ReserveKeysReply]  # type: ignore[assignment]
     """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
-    key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+    key is reserved here, where the keys of the ledger are: one outcome each, in order. Idempotent; refuses a key of
+    another request.
     """
     FreeKey: _aio.UnaryUnaryMultiCallable[_inventory_pb2.FreeKeyRequest, _inventory_pb2.FreeKeyReply]  # type: ignore[assignment]
     """Gives a reserved key back, when what it was reserved for is refused and not kept."""
@@ -291,13 +293,14 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_common_pb2.LookUpAnswerReply, _abc.Awaitable[_common_pb2.LookUpAnswerReply]]: ...
 
     @_abc_1.abstractmethod
-    def ReserveKey(
+    def ReserveKeys(
         self,
-        request: _inventory_pb2.ReserveKeyRequest,
+        request: _inventory_pb2.ReserveKeysRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_inventory_pb2.ReserveKeyReply, _abc.Awaitable[_inventory_pb2.ReserveKeyReply]]:
+    ) -> _typing.Union[_inventory_pb2.ReserveKeysReply, _abc.Awaitable[_inventory_pb2.ReserveKeysReply]]:
         """The register of keys. A key names one operation of a tenant, whichever service owns it: before a write elsewhere its
-        key is reserved here, where the keys of the ledger are. Idempotent; refuses a key of another request.
+        key is reserved here, where the keys of the ledger are: one outcome each, in order. Idempotent; refuses a key of
+        another request.
         """
 
     @_abc_1.abstractmethod

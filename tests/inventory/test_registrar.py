@@ -1,0 +1,80 @@
+"""Keys of writes that other services own: reserved many at a time, each for itself."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+
+import pytest
+
+from chassis import idempotency
+from chassis.errors import Fault
+from chassis.idempotency import Claim
+from services.inventory.registrar import Registrar, Reserved
+from tests.inventory.conftest import Inventory
+from tests.inventory.test_ledger import code
+
+
+@pytest.fixture
+async def registrar(inventory: Inventory) -> AsyncIterator[Registrar]:
+    registrar = Registrar(inventory.database, inventory.clock)
+    running = asyncio.create_task(registrar.run())
+    yield registrar
+    registrar.stop()
+    await running
+
+
+def words(told: Sequence[Reserved | Fault]) -> list[str]:
+    return [one.code if isinstance(one, Fault) else "reserved" for one in told]
+
+
+async def reserve(registrar: Registrar, *claims: Claim) -> list[str]:
+    """What each is told that is asked for at once, each in a call of its own."""
+    calls = await asyncio.gather(*(registrar.reserve([claim]) for claim in claims))
+    return words([one for [one] in calls])
+
+
+async def test_a_key_reserved_for_another_operation_is_not_the_ledgers(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    reserved = Claim(inventory.tenant_id, "k", b"elsewhere")
+    for _ in range(2):
+        assert await reserve(registrar, reserved) == ["reserved"]
+
+    assert code(await inventory.move(1, key="k")) == "idempotency_key_reused"
+    await inventory.database.run(lambda tx: idempotency.free(tx, reserved))
+    assert code(await inventory.move(1, key="k")) == "ok"
+
+    assert await reserve(registrar, reserved) == ["idempotency_key_reused"]
+    await inventory.database.run(lambda tx: idempotency.free(tx, reserved))
+    assert (await inventory.move(1, key="k")).replayed
+
+
+async def test_keys_that_are_asked_for_together_are_reserved_each_for_itself(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    taken, free = Claim(inventory.tenant_id, "a", b"first"), Claim(inventory.tenant_id, "b", b"f")
+    other = Claim(inventory.tenant_id, "a", b"other")
+
+    told = words(await registrar.reserve([taken, other, taken, free]))
+
+    assert told == ["reserved", "idempotency_key_reused", "reserved", "reserved"]
+    assert await reserve(registrar, other, free) == ["idempotency_key_reused", "reserved"]
+
+
+async def test_a_key_that_runs_elsewhere_fails_none_of_its_neighbours(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    one, busy, two = (Claim(inventory.tenant_id, key, b"f") for key in ("a", "b", "c"))
+
+    async with inventory.database.transaction() as tx:
+        await idempotency.claim(tx, busy, inventory.clock())
+        told = await reserve(registrar, one, busy, two)
+
+    assert told == ["reserved", "idempotency_key_in_use", "reserved"]
+
+
+async def test_a_key_whose_time_is_over_is_reserved_anew(inventory: Inventory, registrar: Registrar) -> None:
+    assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"first")) == ["reserved"]
+    inventory.ahead = idempotency.RETENTION + timedelta(seconds=1)
+
+    assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"other")) == ["reserved"]
