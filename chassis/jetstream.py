@@ -165,6 +165,7 @@ class Nats:
     async def close(self) -> None:
         """Sends what is still buffered, acks above all, and leaves."""
         self._connecting.cancel()
+        await asyncio.wait([self._connecting])
         if self._client is None:
             return
         # Not drain(): of a pull subscription it waits for a queue that is never counted down, until its time is over.
@@ -176,11 +177,17 @@ class Nats:
 
     async def _connect(self) -> None:
         while self._client is None:
+            client = Client()
             try:
-                self._client = await nats.connect(self._url, **self._options())
+                await client.connect(self._url, **self._options())
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 log.warning("nats.away", cause=type(error).__name__)
                 await asyncio.sleep(CONNECT_RETRY_S)
+            except asyncio.CancelledError:
+                await client.close()  # it may have a socket already
+                raise
+            else:
+                self._client = client
         self._connected.set()
 
     def _options(self) -> dict[str, Any]:
