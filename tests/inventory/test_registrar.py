@@ -78,3 +78,30 @@ async def test_a_key_whose_time_is_over_is_reserved_anew(inventory: Inventory, r
     inventory.ahead = idempotency.RETENTION + timedelta(seconds=1)
 
     assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"other")) == ["reserved"]
+
+
+async def test_a_key_that_is_reserved_again_stays_reserved_from_then_on(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    """The write was refused for the moment, and its repetition is done in the last hour of the reservation."""
+    reserved = Claim(inventory.tenant_id, "k", b"elsewhere")
+    await reserve(registrar, reserved)
+    inventory.ahead = idempotency.RETENTION - timedelta(hours=1)
+    other = Claim(inventory.tenant_id, "other", b"f")
+    assert await reserve(registrar, reserved, other, reserved) == ["reserved"] * 3
+
+    inventory.ahead += timedelta(hours=24)
+    assert code(await inventory.move(1, key="k")) == "idempotency_key_reused"
+    inventory.ahead += idempotency.RETENTION
+    assert code(await inventory.move(1, key="k")) == "ok"
+
+
+async def test_an_answer_is_not_kept_longer_because_its_key_is_asked_for_again(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    await inventory.move(1, key="k")
+    recorded = await inventory.ask("SELECT expires_at FROM idempotency_key WHERE tenant_id = :tenant")
+    inventory.ahead = idempotency.RETENTION - timedelta(hours=1)
+
+    assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"f")) == ["reserved"]
+    assert await inventory.ask("SELECT expires_at FROM idempotency_key WHERE tenant_id = :tenant") == recorded
