@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from chassis import idempotency
+from chassis import idempotency, rpc
 from chassis.errors import Fault
 from chassis.idempotency import Claim
 from services.inventory.registrar import Registrar, Reserved
+from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 from tests.inventory.conftest import Inventory
 from tests.inventory.test_ledger import code
 
@@ -71,6 +72,18 @@ async def test_a_key_that_runs_elsewhere_fails_none_of_its_neighbours(
         told = await reserve(registrar, one, busy, two)
 
     assert told == ["reserved", "idempotency_key_in_use", "reserved"]
+
+
+async def test_a_reservation_without_a_key_fails_none_of_its_neighbours(
+    inventory: Inventory, stub: inventory_pb2_grpc.InventoryStub
+) -> None:
+    keys = [common_pb2.IdempotencyKey(key=key, fingerprint=b"f") for key in ("a", "", "b")]
+    wanted = [inventory_pb2.KeyReservation(tenant_id=inventory.tenant_id, idempotency=key) for key in keys]
+
+    reply = await rpc.call(stub.ReserveKeys, inventory_pb2.ReserveKeysRequest(reservations=wanted))
+
+    assert [one.refusal.code for one in reply.outcomes] == ["", "validation_failed", ""]
+    assert code(await inventory.move(1, key="b", fingerprint=b"other")) == "idempotency_key_reused"
 
 
 async def test_a_key_whose_time_is_over_is_reserved_anew(inventory: Inventory, registrar: Registrar) -> None:
