@@ -24,6 +24,7 @@ from skutrail.v1 import common_pb2
 Reply = TypeVar("Reply", bound=Message)
 
 RETENTION = timedelta(days=7)  # published: at least 24 hours
+RENEWED_AFTER = timedelta(days=1)  # a reservation that is asked for again
 
 _CLAIM = text("""
     INSERT INTO idempotency_key AS k (tenant_id, key, fingerprint, created_at, expires_at)
@@ -61,6 +62,19 @@ _ADD = text("""
                       CAST(:replies AS bytea[]), CAST(:faults AS bytea[]))
         AS a (tenant_id, key, fingerprint, reply, fault)
     WHERE w.waits_shortly IS NOT NULL
+""")
+
+# Of a reservation that is asked for again: whoever may write under it now keeps its answer as long from now on. An
+# upsert, as it may have been given back meanwhile.
+_RENEW = text("""
+    INSERT INTO idempotency_key AS k (tenant_id, key, fingerprint, created_at, expires_at)
+    SELECT r.tenant_id, r.key, r.fingerprint, :now, :expires_at
+    FROM (SELECT set_config('lock_timeout', :wait, true)) AS w (waits_shortly)
+    CROSS JOIN unnest(CAST(:tenants AS text[]), CAST(:keys AS text[]), CAST(:fingerprints AS bytea[]))
+        AS r (tenant_id, key, fingerprint)
+    WHERE w.waits_shortly IS NOT NULL
+    ON CONFLICT (tenant_id, key) DO UPDATE SET expires_at = excluded.expires_at
+        WHERE k.fingerprint = excluded.fingerprint AND k.reply IS NULL AND k.fault IS NULL
 """)
 
 # For a key that another transaction has not committed yet: the batch holds locks that others wait for. The parts of a
@@ -244,15 +258,29 @@ class BatchKeys:
         self._add(pipeline, list(ordered), _answer_columns(ordered))
 
     def tell_reserved(self, pipeline: Pipeline, claims: Iterable[Claim]) -> None:
-        """Adds the free keys for writes that other services own: they have no answer here."""
+        """Adds the free keys for writes that other services own: they have no answer here. Those that were reserved
+        before stay so as long from now on."""
         ordered = sorted(set(claims))
-        if ordered:
-            nothing = [None] * len(ordered)
-            self._add(pipeline, ordered, {"replies": nothing, "faults": nothing})
+        free = [claim for claim in ordered if claim.scope not in self._found]
+        aging = [claim for claim in ordered if self._is_aging(claim)]
+        if free:
+            nothing = [None] * len(free)
+            self._add(pipeline, free, {"replies": nothing, "faults": nothing})
+        if aging:
+            pipeline.tell(_RENEW, {**_columns(aging), **self._times()})
+
+    def _is_aging(self, claim: Claim) -> bool:
+        """Not each time: a repetition that comes soon costs no write."""
+        row = self._found.get(claim.scope)
+        if row is None or row.reply is not None or row.fault is not None:
+            return False
+        return bool(row.expires_at < self._now + RETENTION - RENEWED_AFTER)
 
     def _add(self, pipeline: Pipeline, ordered: Sequence[Claim], answers: Mapping[str, Sequence[bytes | None]]) -> None:
-        times = {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
-        pipeline.tell(_ADD, {**_columns(ordered), **answers, **times})
+        pipeline.tell(_ADD, {**_columns(ordered), **answers, **self._times()})
+
+    def _times(self) -> dict[str, object]:
+        return {"now": self._now, "expires_at": self._now + RETENTION, "wait": f"{self._wait_ms}ms"}
 
 
 async def _find_answers(

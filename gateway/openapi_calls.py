@@ -221,7 +221,8 @@ CALLS: Mapping[str, Described] = {
         "Explain where the stock of a shipment comes from",
         "What was asked, what it has of it, and the warehouses that were looked at when that was decided, with the "
         "rule that placed each or passed it over. It is decided anew when something comes for it, and when a shortfall "
-        "takes it away.",
+        "takes it away. Where a shortfall takes from very many at once, most of them are undecided until something "
+        "comes: no `candidates`, and `decided_at` is null.",
         "The decision by which it has what it has.",
         openapi_sourcing.allocation,
     ),

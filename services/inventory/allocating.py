@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from chassis import outbox
 from chassis.clock import Clock
@@ -28,9 +29,14 @@ from services.inventory.requests import (
     StockRequest,
 )
 from services.inventory.shelf import Decision, Shelf
+from services.inventory.sourcing import Coordinates
 from skutrail.v1 import events_pb2, inventory_pb2
 
 QUEUE_MAX = 200  # of those that could be served, looked at in one transaction
+EXPLAINED_MAX = 50  # of those that one shortfall sends back: why they wait
+EXPLAINED_SKUS_MAX = requests.LINES_MAX  # of all of them: those of one fit
+EXPLAINED_LOOK_UPS_MAX = 10_000  # for all of them; the first may cost more
+UNDECIDED = b""  # in the place of a decision that is over
 
 
 async def allocate(
@@ -304,21 +310,53 @@ async def _why_they_wait(
 ) -> dict[RequestKey, bytes]:
     """The decision that gives them nothing, by what else there is. Whoever serves them decides by what is locked then.
 
-    `short`: the stock that became less, as it will be once that is saved.
+    Only of the first: stock is locked meanwhile, and thousands can lose at once. The others are undecided until
+    something comes for them. `short`: the stock that became less, as it will be once that is saved.
     """
-    skus = _skus(freed.values())
+    plans = dict.fromkeys(freed, UNDECIDED)
+    explained = _first_few(freed)
+    skus = _skus(explained.values())
     if not skus:
-        return {}
+        return plans
     stocks, sites, standing = await pipeline.ask(
-        request_store.reading_stocks(skus, now), request_store.reading_sites(skus), request_store.describing(freed)
+        request_store.reading_stocks(skus, now), request_store.reading_sites(skus), request_store.describing(explained)
     )
     left = store.stocks_of(stocks)
     left[short.key] = left[short.key]._replace(on_hand=short.on_hand)
     shelf, stands = Shelf(left, request_store.sites_of(sites), now), request_store.described_of(standing)
-    plans = {}
-    for key, request in freed.items():
-        decision = shelf.pass_over(request, AllocationStatus.WAITING, _not_picked(request, stands[key].holds))
-        plans[key] = events.plan_message(decision, now).SerializeToString()
+    rests = {key: _not_picked(request, stands[key].holds) for key, request in explained.items()}
+    return plans | _passed_over(shelf, explained, rests)
+
+
+def _first_few(freed: Mapping[RequestKey, StockRequest]) -> dict[RequestKey, StockRequest]:
+    """What is read for them is bounded as well."""
+    explained: dict[RequestKey, StockRequest] = {}
+    skus: set[SkuKey] = set()
+    for key, request in islice(freed.items(), EXPLAINED_MAX):
+        skus |= _skus([request])
+        if len(skus) > EXPLAINED_SKUS_MAX:
+            break
+        explained[key] = request
+    return explained
+
+
+def _passed_over(
+    shelf: Shelf, explained: Mapping[RequestKey, StockRequest], rests: Mapping[RequestKey, Mapping[str, int]]
+) -> dict[RequestKey, bytes]:
+    """The same for all that want the same: it is decided once. As many as cost EXPLAINED_LOOK_UPS_MAX, and the first
+    in any case: that is no more than to allocate it."""
+    plans: dict[RequestKey, bytes] = {}
+    decided: dict[tuple[frozenset[tuple[str, int]], Coordinates | None], bytes] = {}
+    look_ups = 0
+    for key, request in explained.items():
+        same = frozenset(rests[key].items()), request.destination
+        if same not in decided:
+            look_ups += shelf.look_ups(request.tenant_id, rests[key])
+            if decided and look_ups > EXPLAINED_LOOK_UPS_MAX:
+                continue
+            decision = shelf.pass_over(request, AllocationStatus.WAITING, rests[key])
+            decided[same] = events.plan_message(decision, shelf.now).SerializeToString()
+        plans[key] = decided[same]
     return plans
 
 

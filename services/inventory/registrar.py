@@ -51,5 +51,6 @@ class Registrar:
         [known] = await pipeline.ask(keys.looking())
         await keys.learn(known, pipeline)
         told = [keys.told(claim) for claim in claims]
-        keys.tell_reserved(pipeline, [claim for claim, found in zip(claims, told, strict=True) if found is None])
+        mine = [claim for claim, found in zip(claims, told, strict=True) if not isinstance(found, Fault)]
+        keys.tell_reserved(pipeline, mine)
         return [found if isinstance(found, Fault) else True for found in told]

@@ -13,6 +13,7 @@ from chassis import failpoints, idempotency, wire
 from chassis.clock import Clock
 from chassis.database import Database
 from chassis.errors import Fault, FieldFault, to_message
+from chassis.idempotency import Claim
 from chassis.ids import IdMaker
 from chassis.outbox import Relay
 from chassis.pipeline import Pipeline, within
@@ -230,12 +231,13 @@ class InventoryServer(inventory_pb2_grpc.InventoryServicer):
         self, request: inventory_pb2.ReserveKeysRequest, context: Context
     ) -> inventory_pb2.ReserveKeysReply:
         _check_count(request.reservations, "/reservations", KEYS_MAX)
-        claims = [idempotency.claim_of(one.tenant_id, one.idempotency) for one in request.reservations]
-        reserved = await self._registrar.reserve(claims)
+        claims = [_claim_or_refusal(one) for one in request.reservations]
+        reserved = iter(await self._registrar.reserve([one for one in claims if isinstance(one, Claim)]))
+        outcomes = [next(reserved) if isinstance(one, Claim) else one for one in claims]
         return inventory_pb2.ReserveKeysReply(
             outcomes=[
                 inventory_pb2.ReserveKeyOutcome(refusal=to_message(one) if isinstance(one, Fault) else None)
-                for one in reserved
+                for one in outcomes
             ]
         )
 
@@ -301,6 +303,14 @@ def _limit(
 def _given(message: Message, field: str) -> Any:
     """The value of an optional field, None where it is absent."""
     return getattr(message, field) if message.HasField(field) else None
+
+
+def _claim_or_refusal(wanted: inventory_pb2.KeyReservation) -> Claim | Fault:
+    """Its neighbours share the call, and not what is wrong with it."""
+    try:
+        return idempotency.claim_of(wanted.tenant_id, wanted.idempotency)
+    except Fault as fault:
+        return fault
 
 
 def _wish(movement: inventory_pb2.Movement) -> Wish:

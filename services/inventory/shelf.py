@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,6 +81,10 @@ class Shelf:
         sites = self._sites.get(request.tenant_id, {})
         missing = dict(wanted) if status is AllocationStatus.WAITING else {}
         return Decision(status, sourcing.shortage(wanted, available, sites, request.destination), missing)
+
+    def look_ups(self, tenant_id: str, skus: Collection[str]) -> int:
+        """What a decision of so many SKUs costs: lines x warehouses."""
+        return len(skus) * len({key.warehouse for sku in skus for key in self._by_sku.get((tenant_id, sku), ())})
 
     def hold(self, request: StockRequest, decision: Decision) -> None:
         for placement in decision.plan.placements:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 from chassis import failpoints, trace
 from chassis.clock import Clock, pause
@@ -19,12 +21,16 @@ from chassis.outbox import Relay
 from chassis.pipeline import Pipeline
 from services.inventory import allocating, queue_store, request_store
 from services.inventory.request_store import RequestKey
+from services.inventory.store import Query
 
 INTERVAL_S = 1.0
 REST_S = 0.05  # between two looks in vain: under load each commit of a movement asks for one
 BATCH_MAX = 100
 IN_VAIN_MAX = 2  # of a batch, tried alone: the first may be locked by somebody, or too much by itself
+PUT_OFF_FOR = timedelta(seconds=10)  # who failed alone: the looks until then begin with others
+PUT_OFF_MAX = 1_000
 
+Look = Callable[[datetime, int], Query]
 Move = Callable[[Pipeline, Sequence[RequestKey], Clock, IdMaker], Awaitable[int]]
 
 
@@ -36,6 +42,7 @@ class Waker:
         self._relay = relay
         self._clock = clock
         self._new_id = new_id
+        self._not_expired, self._not_served = _PutOff(), _PutOff()
         self._nudge = asyncio.Event()
         self._stopping = False
 
@@ -62,8 +69,7 @@ class Waker:
 
     async def expire_due(self) -> int:
         """Ends a batch of the requests whose time is over; returns how many."""
-        [rows] = await self._database.run_pipelined(lambda p: p.ask(request_store.expired(self._clock(), BATCH_MAX)))
-        ended = await self._move(allocating.expire, [(row.tenant_id, row.request_id) for row in rows])
+        ended = await self._move(request_store.expired, allocating.expire, self._not_expired)
         if ended:
             failpoints.reach("inventory.expired")
             log.info("requests.expired", count=ended)
@@ -71,23 +77,25 @@ class Waker:
 
     async def serve_waiting(self) -> int:
         """Serves a batch of those that can be served, in the order of rank; returns how many were."""
-        [rows] = await self._database.run_pipelined(lambda p: p.ask(queue_store.serveable(self._clock(), BATCH_MAX)))
-        served = await self._move(allocating.serve, [waiting.key for waiting in queue_store.waiting_of(rows)])
+        served = await self._move(queue_store.serveable, allocating.serve, self._not_served)
         if served:
             failpoints.reach("inventory.served")
             log.info("requests.served", count=served)
         return served
 
-    async def _move(self, move: Move, keys: Sequence[RequestKey]) -> int:
-        """Where all together fail, each has its own try: one must not hold up the others."""
-        if not keys or self._stopping:
-            return 0
-        try:
-            return await self._try(move, keys)
-        except Fault:
-            return await self._move_each(move, keys) if len(keys) > 1 else 0
+    async def _move(self, look: Look, move: Move, put_off: _PutOff) -> int:
+        """Where all together fail, each has its own try: one must not hold up the others. Who failed alone is left out
+        for a while, and then the last: nor may it in the looks to come."""
+        now = self._clock()
+        [rows] = await self._database.run_pipelined(lambda p: p.ask(look(now, BATCH_MAX + len(put_off))))
+        first, again = put_off.sort([(row.tenant_id, row.request_id) for row in rows], now)
+        del first[BATCH_MAX:]
+        if len(first) > 1 and not self._stopping:
+            with suppress(Fault):  # it was logged; then each has its own try
+                return await self._try(move, first) + await self._move_each(move, again, put_off)
+        return await self._move_each(move, [*first, *again], put_off)
 
-    async def _move_each(self, move: Move, keys: Sequence[RequestKey]) -> int:
+    async def _move_each(self, move: Move, keys: Sequence[RequestKey], put_off: _PutOff) -> int:
         """What several meet is the trouble of all: each would wait for the same, and nobody be served meanwhile."""
         moved = in_vain = 0
         for key in keys:
@@ -95,8 +103,10 @@ class Waker:
                 break
             try:
                 moved += await self._try(move, [key])
+                put_off.forget(key)
             except Fault as fault:
                 in_vain += fault.code == "unavailable"
+                put_off.add(key, self._clock() + PUT_OFF_FOR)
         return moved
 
     async def _try(self, move: Move, keys: Sequence[RequestKey]) -> int:
@@ -112,3 +122,29 @@ class Waker:
         if moved:
             self._relay.nudge()
         return moved
+
+
+class _PutOff:
+    """Those that failed alone, until when they are left out: the one that was put off first comes first."""
+
+    def __init__(self) -> None:
+        self._until: dict[RequestKey, datetime] = {}
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def sort(self, keys: Sequence[RequestKey], now: datetime) -> tuple[list[RequestKey], list[RequestKey]]:
+        """Those that were not put off, in their order, and those that were and are due. Who is not among the keys any
+        more is forgotten."""
+        asked = set(keys)
+        self._until = {key: until for key, until in self._until.items() if key in asked}
+        return [key for key in keys if key not in self._until], [k for k, until in self._until.items() if until <= now]
+
+    def add(self, key: RequestKey, until: datetime) -> None:
+        self.forget(key)
+        if len(self) == PUT_OFF_MAX:
+            self.forget(next(iter(self._until)))
+        self._until[key] = until
+
+    def forget(self, key: RequestKey) -> None:
+        self._until.pop(key, None)

@@ -9,27 +9,32 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
+import grpc
 import psycopg
 import pytest
 from sqlalchemy import text
 
-from chassis import trace
+from chassis import rpc, trace
 from chassis.clock import utc_now
 from chassis.database import Database, create_engine
 from chassis.errors import Fault
 from chassis.idempotency import Claim
 from chassis.ids import new_id
+from chassis.jetstream import Nats
 from chassis.migrate import upgrade
-from chassis.outbox import events_in
+from chassis.outbox import Relay, events_in
 from cli.provision import DatabaseUrls
 from services.inventory import allocating, dispatching, operations, planning, queue_store, store, trail, warehouses
 from services.inventory.domain import Movement, Reason, Stock, StockKey
 from services.inventory.operations import Outcome, Wish
+from services.inventory.registrar import Registrar
 from services.inventory.requests import StockRequest
+from services.inventory.server import InventoryServer
 from services.inventory.trail import Level
 from services.inventory.waker import Waker
 from services.inventory.warehouses import Described, Warehouse
-from skutrail.v1 import events_pb2, inventory_pb2
+from services.inventory.writer import Writer
+from skutrail.v1 import events_pb2, inventory_pb2, inventory_pb2_grpc
 
 _numbers = count(1)
 
@@ -159,6 +164,31 @@ async def inventory_database(databases: Mapping[str, DatabaseUrls]) -> AsyncIter
 @pytest.fixture
 def inventory(inventory_database: Database) -> Inventory:
     return Inventory(inventory_database, new_id("tenant"))
+
+
+@pytest.fixture
+async def stub(inventory: Inventory, nats_url: str) -> AsyncIterator[inventory_pb2_grpc.InventoryStub]:
+    """The doors, over gRPC, with all that runs behind them."""
+    nats = Nats(nats_url, "test")
+    relay = Relay(inventory.database.engine, nats)
+    waker = Waker(inventory.database, relay, inventory.clock, new_id)
+    writer = Writer(inventory.database, inventory.clock, new_id)
+    registrar = Registrar(inventory.database, inventory.clock)
+    servicer = InventoryServer(inventory.database, writer, registrar, relay, waker, inventory.clock, new_id)
+    running = [asyncio.create_task(one.run()) for one in (waker, writer, registrar)]
+    server = rpc.Server("127.0.0.1:0", ready=inventory.database.is_up)
+    await server.start(
+        lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]
+    )
+    channel: grpc.aio.Channel = rpc.channel(f"127.0.0.1:{server.port}")
+    yield inventory_pb2_grpc.InventoryStub(channel)
+    await channel.close()
+    await server.stop()
+    waker.stop()
+    writer.stop()
+    registrar.stop()
+    await asyncio.gather(*running)
+    await nats.close()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from random import Random
 
@@ -10,8 +11,10 @@ import pytest
 
 from chassis import wire
 from chassis.errors import Fault
+from chassis.ids import new_id
 from gateway import openapi_words
 from services.inventory import events
+from services.inventory.allocating import EXPLAINED_LOOK_UPS_MAX, EXPLAINED_MAX, EXPLAINED_SKUS_MAX
 from services.inventory.domain import Reason
 from services.inventory.requests import OVERTAKEN_FOR, AllocationStatus, Policy, StockRequest
 from services.inventory.sourcing import Coordinates
@@ -176,6 +179,62 @@ async def test_after_a_shortfall_of_what_was_picked_in_part_only_the_rest_is_exp
     assert (told.status, held(told)) == (WAITING, [("SKU-1", "A", 2)])
     assert rules(told) == [("B", False, "NO_STOCK")]
     assert [(s.sku, s.available, s.taken) for c in told.candidates for s in c.stock] == [("X", 0, 0)]
+
+
+async def test_of_many_that_a_shortfall_sends_back_the_others_are_undecided(inventory: Inventory) -> None:
+    """Stock is locked while it is told why they wait."""
+    await inventory.move(EXPLAINED_MAX + 2)
+    losers = [f"shp_{number:02}" for number in range(EXPLAINED_MAX + 2)]
+    await inventory.allocate_all(*(StockRequest(inventory.tenant_id, loser, [("SKU-1", 1)]) for loser in losers))
+    await inventory.move(1, warehouse="B")
+
+    await inventory.move(-len(losers), Reason.ADJUSTMENT)
+    told = [await inventory.explain(loser) for loser in reversed(losers)]
+
+    assert {(one.status, *held(one), *((line.sku, line.qty) for line in one.missing)) for one in told} == {
+        (WAITING, ("SKU-1", 1))
+    }
+    assert [rules(one) for one in told] == [[("B", False, "SHORT"), ("SEA-1", False, "NO_STOCK")]] * EXPLAINED_MAX + [
+        [],
+        [],
+    ]
+    assert [one.HasField("decided_at") for one in told] == [True] * EXPLAINED_MAX + [False, False]
+
+    await inventory.serve(losers[0])
+    assert rules(await inventory.explain(losers[0])) == [("B", True, "ONLY_CHOICE"), ("SEA-1", False, "NO_STOCK")]
+
+
+async def explained(inventory: Inventory, *shipments: Sequence[str], warehouses: int) -> list[bool]:
+    """Whether it was decided anew of each, of the youngest first, when a shortfall took what they had in common."""
+    await inventory.move(len(shipments), sku="COMMON")
+    for number, skus in enumerate(shipments):
+        wanted = [("COMMON", 1), *((sku, 1) for sku in skus)]
+        place = Coordinates(number, 0)
+        await inventory.allocate(f"shp_{number}", *wanted, policy=Policy.PARTIAL, destination=place)
+    await inventory.record(*(inventory.wish(1, sku="X-0", warehouse=f"W-{n}") for n in range(warehouses)))
+
+    await inventory.move(-len(shipments), Reason.ADJUSTMENT, sku="COMMON")
+    told = [await inventory.explain(f"shp_{number}") for number in reversed(range(len(shipments)))]
+
+    assert {one.status for one in told} == {WAITING}
+    return [one.HasField("decided_at") for one in told]
+
+
+async def test_after_a_shortfall_so_many_are_decided_as_their_skus_allow(inventory: Inventory) -> None:
+    many = EXPLAINED_SKUS_MAX - 1
+    own = [[f"{letter}-{number}" for number in range(many)] for letter in "XYX"]
+
+    assert await explained(inventory, own[0], warehouses=0) == [True]
+    assert await explained(Inventory(inventory.database, new_id("tenant")), *own, warehouses=0) == [True, False, False]
+
+
+async def test_after_a_shortfall_so_many_are_decided_as_their_warehouses_allow(inventory: Inventory) -> None:
+    """Each cost as many look-ups as it has lines and there are warehouses: here two thirds of what all may."""
+    lines_each = 50
+    warehouses = 2 * EXPLAINED_LOOK_UPS_MAX // 3 // lines_each
+    skus = [f"X-{number}" for number in range(lines_each - 1)]
+
+    assert await explained(inventory, skus, skus, warehouses=warehouses) == [True, False]
 
 
 async def test_a_plan_for_a_time_that_is_over_is_over(inventory: Inventory) -> None:

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from chassis import idempotency
+from chassis import idempotency, rpc
 from chassis.errors import Fault
 from chassis.idempotency import Claim
 from services.inventory.registrar import Registrar, Reserved
+from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 from tests.inventory.conftest import Inventory
 from tests.inventory.test_ledger import code
 
@@ -73,8 +74,47 @@ async def test_a_key_that_runs_elsewhere_fails_none_of_its_neighbours(
     assert told == ["reserved", "idempotency_key_in_use", "reserved"]
 
 
+async def test_a_reservation_without_a_key_fails_none_of_its_neighbours(
+    inventory: Inventory, stub: inventory_pb2_grpc.InventoryStub
+) -> None:
+    keys = [common_pb2.IdempotencyKey(key=key, fingerprint=b"f") for key in ("a", "", "b")]
+    wanted = [inventory_pb2.KeyReservation(tenant_id=inventory.tenant_id, idempotency=key) for key in keys]
+
+    reply = await rpc.call(stub.ReserveKeys, inventory_pb2.ReserveKeysRequest(reservations=wanted))
+
+    assert [one.refusal.code for one in reply.outcomes] == ["", "validation_failed", ""]
+    assert code(await inventory.move(1, key="b", fingerprint=b"other")) == "idempotency_key_reused"
+
+
 async def test_a_key_whose_time_is_over_is_reserved_anew(inventory: Inventory, registrar: Registrar) -> None:
     assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"first")) == ["reserved"]
     inventory.ahead = idempotency.RETENTION + timedelta(seconds=1)
 
     assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"other")) == ["reserved"]
+
+
+async def test_a_key_that_is_reserved_again_stays_reserved_from_then_on(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    """The write was refused for the moment, and its repetition is done in the last hour of the reservation."""
+    reserved = Claim(inventory.tenant_id, "k", b"elsewhere")
+    await reserve(registrar, reserved)
+    inventory.ahead = idempotency.RETENTION - timedelta(hours=1)
+    other = Claim(inventory.tenant_id, "other", b"f")
+    assert await reserve(registrar, reserved, other, reserved) == ["reserved"] * 3
+
+    inventory.ahead += timedelta(hours=24)
+    assert code(await inventory.move(1, key="k")) == "idempotency_key_reused"
+    inventory.ahead += idempotency.RETENTION
+    assert code(await inventory.move(1, key="k")) == "ok"
+
+
+async def test_an_answer_is_not_kept_longer_because_its_key_is_asked_for_again(
+    inventory: Inventory, registrar: Registrar
+) -> None:
+    await inventory.move(1, key="k")
+    recorded = await inventory.ask("SELECT expires_at FROM idempotency_key WHERE tenant_id = :tenant")
+    inventory.ahead = idempotency.RETENTION - timedelta(hours=1)
+
+    assert await reserve(registrar, Claim(inventory.tenant_id, "k", b"f")) == ["reserved"]
+    assert await inventory.ask("SELECT expires_at FROM idempotency_key WHERE tenant_id = :tenant") == recorded

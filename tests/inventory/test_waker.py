@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, MutableMapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from chassis.database import Database, create_engine
 from chassis.ids import new_id
 from services.inventory import store
-from services.inventory.waker import IN_VAIN_MAX, Waker
+from services.inventory.waker import IN_VAIN_MAX, PUT_OFF_FOR, Waker
 from tests.chassis.probes import until
 from tests.inventory.conftest import Inventory, NoRelay, Place
 
@@ -65,7 +66,42 @@ async def test_what_troubles_all_is_not_waited_for_by_each(crowd: Inventory, wak
             assert await waker.serve_waiting() == 0
 
     assert tries(lines) == [len(SKUS), *[1] * IN_VAIN_MAX]
+    assert await waker.serve_waiting() == len(SKUS) - IN_VAIN_MAX
+    crowd.ahead = PUT_OFF_FOR
+    assert await waker.serve_waiting() == IN_VAIN_MAX
+
+
+async def test_those_at_the_head_that_cannot_be_served_hold_up_no_other(crowd: Inventory, waker: Waker) -> None:
+    first = [crowd.key(sku) for sku in SKUS[:IN_VAIN_MAX]]
+    async with crowd.database.transaction() as tx:
+        await store.lock_stocks(tx, first)
+        assert [await waker.serve_waiting() for _ in range(3)] == [0, len(SKUS) - IN_VAIN_MAX, 0]
+
+        crowd.ahead = PUT_OFF_FOR
+        await crowd.allocate("shp_new", ("SKU-new", 1))
+        await crowd.move(1, sku="SKU-new")
+        with capture_logs() as lines:
+            assert await waker.serve_waiting() == 1  # before those that are tried again
+        assert tries(lines) == [1] * IN_VAIN_MAX
+
+    crowd.ahead = 2 * PUT_OFF_FOR
+    assert await waker.serve_waiting() == IN_VAIN_MAX
+
+
+async def test_those_at_the_head_that_cannot_be_ended_hold_up_no_other(crowd: Inventory, waker: Waker) -> None:
     assert await waker.serve_waiting() == len(SKUS)
+    await crowd.record(*(crowd.wish(1, sku=sku) for sku in SKUS))
+    over = crowd.clock() + timedelta(minutes=1)
+    for place, sku in enumerate(SKUS):
+        await crowd.allocate(f"shp_over_{sku}", (sku, 1), expires_at=over + place * timedelta(seconds=1))
+    crowd.ahead = timedelta(minutes=2)
+
+    async with crowd.database.transaction() as tx:
+        await store.lock_stocks(tx, [crowd.key(sku) for sku in SKUS[:IN_VAIN_MAX]])
+        assert [await waker.expire_due() for _ in range(3)] == [0, len(SKUS) - IN_VAIN_MAX, 0]
+
+    crowd.ahead += PUT_OFF_FOR
+    assert await waker.expire_due() == IN_VAIN_MAX
 
 
 async def test_a_waker_that_stops_tries_no_more(crowd: Inventory, waker: Waker) -> None:

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import grpc
 import pytest
 
 from chassis import rpc
 from chassis.errors import Fault
 from chassis.ids import new_id
-from chassis.jetstream import Nats
-from chassis.outbox import Relay
 from services.inventory import warehouses
 from services.inventory.domain import Reason
-from services.inventory.registrar import Registrar
-from services.inventory.server import InventoryServer
 from services.inventory.sourcing import Coordinates
-from services.inventory.waker import Waker
 from services.inventory.warehouses import PostalAddress, Warehouse
-from services.inventory.writer import Writer
 from skutrail.v1 import common_pb2, inventory_pb2, inventory_pb2_grpc
 from tests.builders import eventually
 from tests.inventory.conftest import Inventory
@@ -29,30 +20,6 @@ from tests.inventory.test_holds import HELD, WAITING, lines
 
 SEATTLE, TACOMA, NEWARK = Coordinates(47.6062, -122.3321), Coordinates(47.25, -122.44), Coordinates(40.7357, -74.1724)
 ADDRESS = {"line1": "1 Dock St", "city": "Seattle", "postal": "98101", "country": "US"}
-
-
-@pytest.fixture
-async def stub(inventory: Inventory, nats_url: str) -> AsyncIterator[inventory_pb2_grpc.InventoryStub]:
-    """The doors, over gRPC, with a waker that runs."""
-    nats = Nats(nats_url, "test")
-    relay = Relay(inventory.database.engine, nats)
-    waker = Waker(inventory.database, relay, inventory.clock, new_id)
-    writer = Writer(inventory.database, inventory.clock, new_id)
-    registrar = Registrar(inventory.database, inventory.clock)
-    servicer = InventoryServer(inventory.database, writer, registrar, relay, waker, inventory.clock, new_id)
-    running = [asyncio.create_task(one.run()) for one in (waker, writer)]
-    server = rpc.Server("127.0.0.1:0", ready=inventory.database.is_up)
-    await server.start(
-        lambda s: inventory_pb2_grpc.add_InventoryServicer_to_server(servicer, s), ["skutrail.v1.Inventory"]
-    )
-    channel: grpc.aio.Channel = rpc.channel(f"127.0.0.1:{server.port}")
-    yield inventory_pb2_grpc.InventoryStub(channel)
-    await channel.close()
-    await server.stop()
-    waker.stop()
-    writer.stop()
-    await asyncio.gather(*running)
-    await nats.close()
 
 
 async def test_a_warehouse_that_was_never_described_works_all_the_same(inventory: Inventory) -> None:
