@@ -27,6 +27,7 @@ from services.shipments.carriers.port import (
 from services.shipments.carriers.sandbox import ANSWER_BYTES_MAX, SandboxCarrier
 from services.shipments.domain import Address, Line
 from services.shipments.label_steps import BEGIN_WITHIN_S
+from services.shipments.one_by_one import IN_VAIN_MAX, LOCK_WAIT_AGAIN_MS
 from tests.builders import eventually
 from tests.shipments.selling import Selling, carrier_at, selling
 
@@ -276,6 +277,6 @@ async def test_every_hint_maps_to_one_of_two_services(shop: Selling, hint: str |
 
 def test_a_handler_that_waits_for_the_carrier_is_given_the_time() -> None:
     handler_has = topology.LABEL_STEPS.ack_wait * 0.8  # what the consumer leaves it
-    commits = 2 * timedelta(seconds=1.5)
+    commits = 2 * timedelta(seconds=1.5, milliseconds=IN_VAIN_MAX * LOCK_WAIT_AGAIN_MS)  # together, and one by one
 
     assert timedelta(seconds=BEGIN_WITHIN_S) + SandboxCarrier.answers_within + commits < handler_has
