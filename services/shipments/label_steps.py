@@ -265,6 +265,7 @@ class _Round:
     async def _begin(self, keys: Sequence[ShipmentKey], lock_wait_ms: int | None) -> None:
         begun = await self._work.begin(keys, lock_wait_ms)
         self._left.update(dict.fromkeys(begun.leased, Trouble("somebody is at the label")))
+        self._left.update(dict.fromkeys(begun.resting, Trouble("the carrier was asked a short while ago")))
         asked = {asyncio.create_task(self._work.ask(task)): task for task in begun.tasks}
         self._asked.update(asked)
         self._late_at_s.update(dict.fromkeys(asked, asyncio.get_running_loop().time() + LATE_AFTER_S))
