@@ -19,14 +19,16 @@ VOIDED_WITHIN = timedelta(minutes=30)
 DELIVERED_WITHIN = timedelta(days=14)
 REFUSAL_TOLD_FOR = timedelta(days=7)
 
-# A purchase that is tried again and again changes its shipment each time: it counts from its first try.
+# A purchase that is tried again and again changes its shipment each time: it counts from its first try, whatever became
+# of the latest. Where stock comes back to, that is a new one; where it no longer is, no label is bought.
 _STUCK = text("""
     SELECT tenant_id, id, status, (extract(epoch FROM now() - since) / 60)::bigint AS minutes
     FROM (
         SELECT s.tenant_id, s.id, s.status, least(s.updated_at, (
             SELECT min(began_at) FROM parcel p
             WHERE p.tenant_id = s.tenant_id AND p.shipment_id = s.id AND s.status = 'allocated'
-                AND p.label_status IN ('purchasing', 'unknown')
+                AND p.label_status IN ('none', 'purchasing', 'unknown')
+                AND s.allocations @> jsonb_build_array(jsonb_build_object('warehouse', p.warehouse))
         )) AS since
         FROM shipment s WHERE s.status IN ('queued', 'allocated')
     ) s

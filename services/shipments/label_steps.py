@@ -20,7 +20,7 @@ from chassis.errors import Fault
 from chassis.ids import IdMaker
 from chassis.logs import log
 from chassis.pipeline import Pipeline
-from services.shipments import labeling, purchasing, voiding
+from services.shipments import labeling, purchasing, store, voiding
 from services.shipments.carriers.port import (
     Carrier,
     CarrierFailure,
@@ -34,6 +34,7 @@ from services.shipments.carriers.port import (
 from services.shipments.domain import Line, Parcel, Shipment
 from services.shipments.events import Announcer
 from services.shipments.labeling import Begun, Ended, LabelTask, Settled
+from services.shipments.one_by_one import Do, do_for_all
 from services.shipments.store import ShipmentKey
 from services.shipments.stragglers import LATE_AFTER_S, Stragglers
 
@@ -50,6 +51,7 @@ SETTLE_EVERY_S = 0.1
 BEGIN_WITHIN_S = 1.5
 # No trouble at all: whoever has many parcels gets on with each go.
 MORE_TO_BEGIN = Trouble("more than fits in one go", delay_s=0.1)
+HELD_UP = Trouble("somebody holds the shipment")
 
 Left = Mapping[ShipmentKey, Trouble]
 """The shipments that must be taken up again, why, and when."""
@@ -68,12 +70,14 @@ class LabelSteps:
 
     async def buy_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Buys what labels of shipments are missing, one after the other of each."""
-        purchases = _Work(self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel)
+        purchases = _Work(
+            self.database, self._begin_purchases, self._find_or_buy, self._settle_purchases, purchasing.next_parcel
+        )
         return await _Round(purchases, keys, self.late_purchases).run()
 
     async def void_all(self, keys: Sequence[ShipmentKey]) -> Left:
         """Gives back the labels of shipments that serve nobody, one after the other of each."""
-        voids = _Work(self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
+        voids = _Work(self.database, self._begin_voids, self._void_or_find, self._settle_voids, voiding.next_parcel)
         return await _Round(voids, keys, self.late_voids).run()
 
     async def track(self, parcel: Parcel) -> Tracking:
@@ -97,19 +101,22 @@ class LabelSteps:
             lines=[Line(held.sku, held.qty) for held in shipment.allocations if held.warehouse == parcel.warehouse],
         )
 
-    async def _begin_purchases(self, keys: Sequence[ShipmentKey]) -> Begun:
-        begun = await self._begin(labeling.begin_purchases, keys)
+    async def _begin_purchases(self, keys: Sequence[ShipmentKey], lock_wait_ms: int | None) -> Begun:
+        begun = await self._begin(labeling.begin_purchases, keys, lock_wait_ms)
         if begun.tasks:
             failpoints.reach("shipments.purchase_begun")
         return begun
 
-    async def _begin_voids(self, keys: Sequence[ShipmentKey]) -> Begun:
-        return await self._begin(labeling.begin_voids, keys)
+    async def _begin_voids(self, keys: Sequence[ShipmentKey], lock_wait_ms: int | None) -> Begun:
+        return await self._begin(labeling.begin_voids, keys, lock_wait_ms)
 
-    async def _begin(self, begin: Callable[..., Awaitable[Begun]], keys: Sequence[ShipmentKey]) -> Begun:
+    async def _begin(
+        self, begin: Callable[..., Awaitable[Begun]], keys: Sequence[ShipmentKey], lock_wait_ms: int | None
+    ) -> Begun:
         lease = self.carrier.answers_within + LEASE_MARGIN
         return await self._commit(
-            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, clock=self.clock)
+            lambda p: begin(p, keys, new_id=self.new_id, lease=lease, announcer=self.announcer, clock=self.clock),
+            lock_wait_ms,
         )
 
     async def _find_or_buy(self, task: LabelTask) -> Label | CarrierFailure:
@@ -153,11 +160,12 @@ class LabelSteps:
             raise OutcomeUnknown("The carrier does not know the label yet.")
         return found
 
-    async def _settle_purchases(self, ended: Sequence[Ended]) -> Sequence[Settled]:
+    async def _settle_purchases(self, ended: Sequence[Ended], lock_wait_ms: int | None) -> Sequence[Settled]:
         settled = await self._commit(
             lambda p: labeling.settle_purchases(
                 p, ended, sells_within=self._sells_within, announcer=self.announcer, clock=self.clock
-            )
+            ),
+            lock_wait_ms,
         )
         failpoints.reach("shipments.purchase_settled")
         for one, left in zip(ended, settled, strict=True):
@@ -167,9 +175,9 @@ class LabelSteps:
             log.info("label.purchase_ended", reference=reference, code=_code(one.outcome), status=left.shipment.status)
         return settled
 
-    async def _settle_voids(self, ended: Sequence[Ended]) -> Sequence[Settled]:
+    async def _settle_voids(self, ended: Sequence[Ended], lock_wait_ms: int | None) -> Sequence[Settled]:
         settled = await self._commit(
-            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, clock=self.clock)
+            lambda p: labeling.settle_voids(p, ended, announcer=self.announcer, clock=self.clock), lock_wait_ms
         )
         if any(one.task.is_void for one in ended):
             failpoints.reach("shipments.void_settled")
@@ -190,8 +198,13 @@ class LabelSteps:
     def _ends_at_s(self) -> float:
         return asyncio.get_running_loop().time() + self.carrier.answers_within.total_seconds()
 
-    async def _commit(self, operation: Callable[[Pipeline], Awaitable[T]]) -> T:
-        result = await self.database.run_pipelined(operation)
+    async def _commit(self, operation: Callable[[Pipeline], Awaitable[T]], lock_wait_ms: int | None = None) -> T:
+        async def run(pipeline: Pipeline) -> T:
+            if lock_wait_ms is not None:
+                await store.wait_for_locks(pipeline, lock_wait_ms)
+            return await operation(pipeline)
+
+        result = await self.database.run_pipelined(run)
         self.nudge()
         return result
 
@@ -200,9 +213,10 @@ class LabelSteps:
 class _Work:
     """What is done with labels: the three parts of a round, and what of a shipment is left to do."""
 
-    begin: Callable[[Sequence[ShipmentKey]], Awaitable[Begun]]
+    database: Database
+    begin: Callable[[Sequence[ShipmentKey], int | None], Awaitable[Begun]]
     ask: Callable[[LabelTask], Coroutine[Any, Any, Label | CarrierFailure | None]]
-    settle: Callable[[Sequence[Ended]], Awaitable[Sequence[Settled]]]
+    settle: Callable[[Sequence[Ended], int | None], Awaitable[Sequence[Settled]]]
     next_parcel: Callable[[Shipment], Parcel | None]
 
 
@@ -246,13 +260,12 @@ class _Round:
             self._left.update(dict.fromkeys([*some, *self._wanted], MORE_TO_BEGIN))
             self._wanted = []
             return
-        try:
-            begun = await self._work.begin(some)
-        except Exception as error:  # noqa: BLE001 - raised when those that were begun before are settled
-            self._broken.append(error)
-            self._wanted = []
-            return
+        await self._do_for_all(self._begin, some, lambda key: key)
+
+    async def _begin(self, keys: Sequence[ShipmentKey], lock_wait_ms: int | None) -> None:
+        begun = await self._work.begin(keys, lock_wait_ms)
         self._left.update(dict.fromkeys(begun.leased, Trouble("somebody is at the label")))
+        self._left.update(dict.fromkeys(begun.resting, Trouble("the carrier was asked a short while ago")))
         asked = {asyncio.create_task(self._work.ask(task)): task for task in begun.tasks}
         self._asked.update(asked)
         self._late_at_s.update(dict.fromkeys(asked, asyncio.get_running_loop().time() + LATE_AFTER_S))
@@ -272,7 +285,7 @@ class _Round:
             except Exception as error:  # noqa: BLE001 - its neighbours go on
                 self._broken.append(error)
         if ended:
-            await self._write_down(ended)
+            await self._do_for_all(self._write_down, ended, lambda one: one.task.key)
 
     def _leave_late_ones(self) -> None:
         """Waits no longer for whom the carrier lets wait, as long as others can take them over."""
@@ -283,20 +296,20 @@ class _Round:
                 self._left[task.key] = Trouble("the carrier takes its time")
                 self._stragglers.take(_see_through(self._work, task, asked, self._stragglers))
 
-    async def _write_down(self, ended: Sequence[Ended]) -> None:
+    async def _write_down(self, ended: Sequence[Ended], lock_wait_ms: int | None) -> None:
+        settled = await self._work.settle(ended, lock_wait_ms)
+        for one, left in zip(ended, settled, strict=True):
+            self._go_on(one, left.shipment)
+
+    async def _do_for_all(self, do: Do[T], items: Sequence[T], key_of: Callable[[T], ShipmentKey]) -> None:
         try:
-            settled = await self._work.settle(ended)
-        except Fault as fault:  # the database is away, from each of them
-            self._broken.append(fault)
-        except Exception as error:  # noqa: BLE001 - alone it turns out whose fault it is
-            if len(ended) == 1:
-                self._broken.append(error)
-            else:
-                for one in ended:
-                    await self._write_down([one])
+            undone = await do_for_all(do, items, self._work.database)
+        except Fault as away:
+            self._broken.append(away)
+            self._wanted = []
         else:
-            for one, left in zip(ended, settled, strict=True):
-                self._go_on(one, left.shipment)
+            self._broken += undone.broken
+            self._left.update({key_of(item): HELD_UP for item in undone.held_up})
 
     def _go_on(self, ended: Ended, shipment: Shipment) -> None:
         if self._work.next_parcel(shipment) is None:
@@ -311,7 +324,7 @@ async def _see_through(work: _Work, task: LabelTask, asked: _Answer, stragglers:
     """Writes a straggler down when its answer comes, and goes on with its shipment."""
     try:
         ended = Ended(task, await asked)
-        [settled] = await work.settle([ended])
+        [settled] = await work.settle([ended], None)
         has_more = work.next_parcel(settled.shipment) is not None
         if has_more and not _is_trouble(ended.outcome) and not stragglers.is_stopping:
             await _Round(work, [task.key], stragglers).run()

@@ -57,6 +57,8 @@ class Begun:
     tasks: Sequence[LabelTask]
     leased: Sequence[ShipmentKey]
     """Somebody else is at their labels."""
+    resting: Sequence[ShipmentKey] = ()
+    """The carrier was asked for their labels in vain, a short while ago."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ async def begin_purchases(
 ) -> Begun:
     """Takes the next label to buy of each, under an attempt that is stored before the carrier hears of it."""
     desk = await _Desk.open(pipeline, keys, clock)
-    tasks, leased = [], []
+    tasks, leased, resting = [], [], []
     for key, shipment in desk.shipments():
         parcel = purchasing.next_parcel(shipment)
         if parcel is None:
@@ -95,6 +97,8 @@ async def begin_purchases(
             desk.decide(key, purchasing.finish_labels(shipment, desk.now))
         elif _is_leased(parcel, desk.now):
             leased.append(key)
+        elif purchasing.is_resting(parcel, desk.now):
+            resting.append(key)
         else:
             try_id, sent_at = new_id("att"), parcel.attempt.sent_at if parcel.attempt else None
             begun = purchasing.begin_purchase(
@@ -103,7 +107,7 @@ async def begin_purchases(
             desk.decide(key, (begun, []))
             tasks.append(LabelTask(begun, begun.parcel(parcel.number), try_id, sent_at))
     desk.close(announcer)
-    return Begun(tasks, leased)
+    return Begun(tasks, leased, resting)
 
 
 async def begin_voids(

@@ -13,8 +13,9 @@ from services.shipments.steps import Steps
 from services.shipments.store import ShipmentKey
 from skutrail.v1 import events_pb2
 
-# A carrier that is slow for all holds its workers up: buying has more of them than others need.
-WORKERS = {topology.LABEL_STEPS: 1}
+# One takes up to 64 labels under way at once. A second would make no label quicker, and cost commits: what waits
+# shares the next round. And where there is more than the machine can do, stock goes before labels.
+WORKERS = {topology.LABEL_STEPS: 1, topology.VOID_STEPS: 1}
 
 
 def handlers(steps: Steps) -> Mapping[ConsumerSpec, Mapping[str, Handler]]:

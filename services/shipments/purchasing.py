@@ -29,6 +29,9 @@ PATIENCE = timedelta(minutes=15)
 # in which we were away, and no trouble of the carrier's.
 BETWEEN_TRIES_MAX = timedelta(minutes=2)
 
+# The longest that a label in trouble is left in peace, whoever comes for it: less than the listener waits by itself.
+REST_MAX = timedelta(seconds=15)
+
 # There is a label, or was: whoever brings another one comes too late.
 HAS_OR_HAD_LABEL = (LabelStatus.READY, LabelStatus.VOIDING, LabelStatus.VOIDED)
 
@@ -39,6 +42,17 @@ def next_parcel(shipment: Shipment) -> Parcel | None:
     if shipment.status is not Status.ALLOCATED or shipment.cancel_asked_at is not None:
         return None
     return next((parcel for parcel in shipment.parcels if parcel.label_status is not LabelStatus.READY), None)
+
+
+def is_resting(parcel: Parcel, now: datetime) -> bool:
+    """Whether its latest try ended in trouble, and the next would be early: half as long as the trouble lasts.
+
+    It may come again at any time, for its message comes as soon as a neighbour wants.
+    """
+    if parcel.attempt is None or parcel.label_status not in (LabelStatus.NONE, LabelStatus.UNKNOWN):
+        return False
+    tried_at = parcel.attempt.tried_at
+    return now < tried_at + min((tried_at - parcel.attempt.began_at) / 2, REST_MAX)
 
 
 def begin_purchase(shipment: Shipment, number: int, *, try_id: str, leased_until: datetime, now: datetime) -> Shipment:

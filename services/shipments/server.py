@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -165,7 +166,6 @@ def _outcome(created: shipments_pb2.CreateShipmentReply | Fault) -> shipments_pb
 
 
 def _requested(request: shipments_pb2.CreateShipmentRequest) -> ShipmentRequest:
-    has_limit = request.HasField("hold_expires_at")
     return ShipmentRequest(
         tenant_id=request.tenant_id,
         order_id=request.order_id,
@@ -174,8 +174,18 @@ def _requested(request: shipments_pb2.CreateShipmentRequest) -> ShipmentRequest:
         carrier_hint=request.carrier_hint if request.HasField("carrier_hint") else None,
         policy=_policy(request.allocation),
         priority=request.priority,
-        hold_expires_at=wire.moment(request.hold_expires_at) if has_limit else None,
+        hold_expires_at=_hold_limit(request),
     )
+
+
+def _hold_limit(request: shipments_pb2.CreateShipmentRequest) -> datetime | None:
+    if not request.HasField("hold_expires_at"):
+        return None
+    try:
+        return wire.moment(request.hold_expires_at)
+    except (ValueError, OverflowError) as error:
+        wrong = FieldFault("/hold_expires_at", "bad_time", "Must be a time in the years 1 to 9999.")
+        raise Fault("validation_failed", "The shipment is not valid.", fields=[wrong]) from error
 
 
 def _address(address: shipments_pb2.Address) -> Address:

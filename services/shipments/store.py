@@ -117,6 +117,8 @@ _LOCK = text(f"""
     ) s
 """)  # noqa: S608 - constants
 
+_LOCK_WAIT = text("SELECT set_config('lock_timeout', :wait, true)")
+
 # One statement for shipments and their parcels: two would see two moments. Conditions are ours; values are only bound.
 _SHIPMENTS = """
     SELECT s.*, (
@@ -233,6 +235,11 @@ async def lock(pipeline: Pipeline, keys: Iterable[ShipmentKey]) -> dict[Shipment
     # Locked first and read then: a statement that waits for a lock sees the parcels of before its waiting.
     _, rows = await pipeline.ask(locking(ordered), finding(ordered))
     return _by_key(rows)
+
+
+async def wait_for_locks(pipeline: Pipeline, at_most_ms: int) -> None:
+    """For so long may each lock be waited for until the transaction ends."""
+    await pipeline.ask((_LOCK_WAIT, {"wait": f"{at_most_ms}ms"}))
 
 
 def locking(keys: Iterable[ShipmentKey]) -> Query:

@@ -18,14 +18,14 @@ LABEL_STEPS = ConsumerSpec(
     stream="SHIPMENTS",
     name="shipments-label-steps",
     subjects=("skutrail.shipment.allocated",),
-    ack_wait=timedelta(seconds=12),
+    ack_wait=timedelta(seconds=12.5),
 )
 # By itself as well: a carrier that is slow to take labels back holds up nobody's purchase.
 VOID_STEPS = ConsumerSpec(
     stream="SHIPMENTS",
     name="shipments-void-steps",
     subjects=("skutrail.shipment.backordered", "skutrail.shipment.canceled", "skutrail.shipment.failed"),
-    ack_wait=timedelta(seconds=12),
+    ack_wait=timedelta(seconds=12.5),
 )
 STOCK_NEWS = ConsumerSpec(
     stream="INVENTORY",

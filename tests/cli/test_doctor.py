@@ -95,11 +95,11 @@ def a_shipment(status: str, shipment_id: str = "shp_1", at: str = LONG_AGO, **co
     """
 
 
-def a_parcel(label_status: str, shipment_id: str = "shp_1", began_at: str = LONG_AGO) -> str:
+def a_parcel(label_status: str, shipment_id: str = "shp_1", began_at: str = LONG_AGO, warehouse: str = "W") -> str:
     return f"""
         INSERT INTO parcel (tenant_id, shipment_id, warehouse, number, reference, label_status, attempt_key, try_id,
             began_at, tried_at, leased_until)
-        VALUES ('{TENANT}', '{shipment_id}', 'W', 1, '{shipment_id}-1', '{label_status}', 'key', 'att_1',
+        VALUES ('{TENANT}', '{shipment_id}', '{warehouse}', 1, '{shipment_id}-1', '{label_status}', 'key', 'att_1',
             {began_at}, now(), now())
     """
 
@@ -185,6 +185,10 @@ TROUBLES: Mapping[str, tuple[Trouble, Sequence[str]]] = {
             f"shipments: stuck: shp_1: allocated for 120 min ({TENANT})",
             f"shipments: labels: shp_1-1: its label is purchasing for 120 min ({TENANT})",
         ],
+    ),
+    "an allocated shipment whose carrier sells nothing": (
+        {"shipments": [a_shipment("allocated", at="now()"), a_parcel("none")], "inventory": HELD},
+        [f"shipments: stuck: shp_1: allocated for 120 min ({TENANT})"],
     ),
     "a label that may have been bought": (
         {"shipments": [a_shipment("label_ready", at="now()"), a_parcel("unknown")], "inventory": HELD},
@@ -307,10 +311,15 @@ async def test_who_is_well_is_told_so(patient: Patient, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "All is well.\n"
 
 
+@pytest.mark.parametrize(
+    "parcel",
+    [a_parcel("none", began_at=LONG_AGO, warehouse="X"), a_parcel("none", began_at="now()")],
+    ids=["where its stock no longer is", "where its stock has come back to"],
+)
 async def test_a_shipment_is_not_stuck_because_somebody_once_looked_for_its_label(
-    patient: Patient, capsys: pytest.CaptureFixture[str]
+    patient: Patient, capsys: pytest.CaptureFixture[str], parcel: str
 ) -> None:
-    await patient.suffers("shipments", a_shipment("allocated", at="now()"), a_parcel("none", began_at=LONG_AGO))
+    await patient.suffers("shipments", a_shipment("allocated", at="now()"), parcel)
     await patient.suffers("inventory", *HELD)
     await patient.suffers("orders", *ALLOCATED_ORDER)
 

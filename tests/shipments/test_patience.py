@@ -35,6 +35,25 @@ async def test_trouble_is_tried_again_under_the_attempts_own_key(shipments: Ship
     assert len({purchase.attempt_key for purchase in shipments.carrier.asked}) == 1
 
 
+async def test_a_carrier_in_trouble_is_asked_ever_more_rarely_however_often_somebody_comes(
+    shipments: Shipments,
+) -> None:
+    shipment = await shipments.allocated()
+    shipments.carrier.faults = {f"{shipment.id}-1": DOWN}
+    for _ in range(60):  # beside one that gets on, and comes again at once
+        with pytest.raises(RetryLater):
+            await shipments.buy(shipment)
+        shipments.clock.passes(timedelta(seconds=1.6))
+    asked = len(shipments.carrier.asked)
+
+    shipments.carrier.faults = {}
+    shipments.clock.passes(purchasing.REST_MAX)
+    await shipments.buy(shipment)
+
+    assert asked < 15
+    assert (await shipments.read(shipment)).status is Status.LABEL_READY
+
+
 @pytest.mark.parametrize("trouble", [DOWN, OutcomeUnknown("reset")], ids=lambda trouble: trouble.code)
 async def test_trouble_that_does_not_end_fails_the_shipment(shipments: Shipments, trouble: CarrierFailure) -> None:
     shipment = await shipments.allocated()

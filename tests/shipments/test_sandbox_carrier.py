@@ -12,9 +12,10 @@ import pytest
 import zxingcpp
 from aiohttp import web
 
+from chassis.consumer import WORKERS_TOGETHER
 from cli.local.stack import free_ports
 from sandbox.faults import Pace
-from services.shipments import topology
+from services.shipments import listener, topology
 from services.shipments.carriers.port import (
     CarrierFailure,
     CarrierRefused,
@@ -24,9 +25,14 @@ from services.shipments.carriers.port import (
     Sold,
     Tracking,
 )
-from services.shipments.carriers.sandbox import ANSWER_BYTES_MAX, SandboxCarrier
+from services.shipments.carriers.sandbox import ANSWER_BYTES_MAX, CONNECTIONS_MAX, SandboxCarrier
 from services.shipments.domain import Address, Line
-from services.shipments.label_steps import BEGIN_WITHIN_S
+from services.shipments.label_steps import AT_ONCE_MAX, BEGIN_WITHIN_S
+from services.shipments.one_by_one import IN_VAIN_MAX, LOCK_WAIT_AGAIN_MS
+from services.shipments.steps import Steps
+from services.shipments.stragglers import STRAGGLERS_MAX
+from services.shipments.sweeper import AT_ONCE_MAX as SWEPT_AT_ONCE_MAX
+from services.shipments.sweeper import watches
 from tests.builders import eventually
 from tests.shipments.selling import Selling, carrier_at, selling
 
@@ -274,8 +280,19 @@ async def test_every_hint_maps_to_one_of_two_services(shop: Selling, hint: str |
     assert shop.carrier.choose_service(hint) == service
 
 
+def test_there_is_a_connection_for_all_that_may_be_under_way_at_once() -> None:
+    workers = sum(listener.WORKERS.get(spec, WORKERS_TOGETHER) for spec in (topology.LABEL_STEPS, topology.VOID_STEPS))
+    ask_a_carrier = (Steps.buy_labels, Steps.void_labels, Steps.track)
+    swept = [watch for watch in watches().values() if watch.step in ask_a_carrier]
+
+    under_way = workers * AT_ONCE_MAX + 2 * STRAGGLERS_MAX + len(swept) * SWEPT_AT_ONCE_MAX
+
+    assert len(swept) == len(ask_a_carrier)
+    assert under_way <= CONNECTIONS_MAX
+
+
 def test_a_handler_that_waits_for_the_carrier_is_given_the_time() -> None:
     handler_has = topology.LABEL_STEPS.ack_wait * 0.8  # what the consumer leaves it
-    commits = 2 * timedelta(seconds=1.5)
+    commits = 2 * timedelta(seconds=1.5, milliseconds=IN_VAIN_MAX * LOCK_WAIT_AGAIN_MS)  # together, and one by one
 
     assert timedelta(seconds=BEGIN_WITHIN_S) + SandboxCarrier.answers_within + commits < handler_has

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pypdfium2
 import pytest
 import zxingcpp
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import rpc, wire
 from chassis.consumer import RetryLater
@@ -101,6 +102,22 @@ async def test_what_a_request_says_of_its_stock_is_kept_and_told_to_inventory(sh
     assert wanted.policy == inventory_pb2.ALLOCATION_POLICY_PARTIAL
     assert (wanted.priority, wire.moment(wanted.expires_at)) == (7, expires_at)
     assert wanted.destination == created.ship_to.coordinates
+
+
+@pytest.mark.parametrize(
+    "never", [Timestamp(seconds=10**12), Timestamp(seconds=-(10**12)), Timestamp(nanos=-1), Timestamp(seconds=2**62)]
+)
+async def test_a_time_that_is_none_refuses_its_own_request_alone(
+    shipments: Shipments, stub: Stub, never: Timestamp
+) -> None:
+    requests = [create_request(shipments, "key-1"), create_request(shipments, "key-2", hold_expires_at=never)]
+
+    reply = await rpc.call(stub.CreateShipments, shipments_pb2.CreateShipmentsRequest(requests=requests))
+
+    well, refused = reply.outcomes
+    assert well.created.shipment.id
+    fault = from_message(refused.refusal)
+    assert (fault.code, [field.pointer for field in fault.fields]) == ("validation_failed", ["/hold_expires_at"])
 
 
 async def test_a_policy_that_is_none_is_refused(shipments: Shipments, stub: Stub) -> None:

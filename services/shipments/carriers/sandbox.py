@@ -34,8 +34,9 @@ GROUND = "sandbox_ground"
 EXPRESS = "sandbox_express"
 
 CONNECT_WITHIN_S = 2.0
-# Kept alive; enough for all labels under way at once (listener.WORKERS), for both kinds of stragglers and the sweeper.
-CONNECTIONS_MAX = 288
+# Kept alive; enough for all that may be under way at once: what the listener buys and voids (64 each), stragglers of
+# both kinds (64 each), and three watches of the sweeper (16 each). Who waits for one too long seems not connected.
+CONNECTIONS_MAX = 304
 # A parcel's labels come with their documents, and a carrier that sold it many times is out of order anyway.
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
