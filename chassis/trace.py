@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from chassis import logs
 
@@ -31,6 +32,11 @@ _current: ContextVar[Trace] = ContextVar("trace", default=_OUTSIDE)
 
 def current() -> Trace:
     return _current.get()
+
+
+def cause_of(message: Any) -> Trace:
+    """The request that a message came with, where one call carries those of many; else the current one."""
+    return Trace(message.cause.request_id, message.cause.traceparent) if message.HasField("cause") else current()
 
 
 @contextmanager

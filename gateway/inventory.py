@@ -42,7 +42,6 @@ record_movement = Write(
 def movement_message(
     tenant_id: str, movement: requests.Movement, idempotency: common_pb2.IdempotencyKey | None
 ) -> inventory_pb2.Movement:
-    cause = trace.current()
     return inventory_pb2.Movement(
         tenant_id=tenant_id,
         idempotency=idempotency,
@@ -53,7 +52,7 @@ def movement_message(
         reference=movement.reference,
         expected_balance=movement.expected_balance,
         expected_seq=movement.expected_seq,
-        cause=inventory_pb2.Cause(request_id=cause.request_id, traceparent=cause.traceparent),
+        cause=inventory_pb2.Cause(**vars(trace.current())),
     )
 
 

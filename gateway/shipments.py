@@ -19,7 +19,6 @@ from skutrail.v1 import inventory_pb2, shipments_pb2
 
 
 async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.CreateShipmentReply, bool]:
-    cause = trace.current()
     message = shipments_pb2.CreateShipmentRequest(
         tenant_id=call.tenant_id,
         idempotency=call.idempotency,
@@ -30,7 +29,7 @@ async def _create(call: Call, wanted: requests.Shipment) -> tuple[shipments_pb2.
         allocation=sourcing.policy_name(wanted),
         priority=wanted.priority,
         hold_expires_at=wanted.hold_expires_at and timestamp(wanted.hold_expires_at),
-        cause=inventory_pb2.Cause(request_id=cause.request_id, traceparent=cause.traceparent),
+        cause=inventory_pb2.Cause(**vars(trace.current())),
     )
     outcome = await call.upstream.new_shipments.ask(call.tenant_id, message)
     if outcome.HasField("refusal"):

@@ -18,7 +18,7 @@ from chassis.ids import IdMaker
 from chassis.outbox import Relay
 from chassis.pipeline import Pipeline, within
 from chassis.rpc import Context
-from chassis.trace import Trace, current
+from chassis.trace import cause_of
 from services.inventory import allocating, chain, dispatching, messages, operations, planning, warehouses
 from services.inventory.chain import Whole
 from services.inventory.domain import MOVEMENTS_MAX, Movement, Reason, StockKey
@@ -314,7 +314,7 @@ def _claim_or_refusal(wanted: inventory_pb2.KeyReservation) -> Claim | Fault:
 
 
 def _wish(movement: inventory_pb2.Movement) -> Wish:
-    cause = Trace(movement.cause.request_id, movement.cause.traceparent) if movement.HasField("cause") else current()
+    cause = cause_of(movement)
     return Wish(
         Movement(
             key=StockKey(movement.tenant_id, movement.sku, movement.warehouse),

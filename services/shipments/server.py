@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import failpoints, idempotency, trace, wire
+from chassis import failpoints, idempotency, wire
 from chassis.errors import Fault, FieldFault, to_message
 from chassis.rpc import Context
-from chassis.trace import Trace
+from chassis.trace import cause_of
 from services.shipments import labels, operations
 from services.shipments.creating import Wish
 from services.shipments.domain import Address, Coordinates, Line, Policy, ShipmentRequest, Status
@@ -151,7 +151,7 @@ def _fitting(snapshots: Sequence[shipments_pb2.Shipment]) -> list[shipments_pb2.
 
 
 def _wish_or_refusal(request: shipments_pb2.CreateShipmentRequest) -> Wish | Fault:
-    cause = Trace(request.cause.request_id, request.cause.traceparent) if request.HasField("cause") else trace.current()
+    cause = cause_of(request)
     try:
         claim = idempotency.claim_of(request.tenant_id, request.idempotency, cause)
         return Wish(_requested(request), claim, cause)
